@@ -1,0 +1,104 @@
+package migrations_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/interlock-pg/interlock/harness/server"
+	"github.com/interlock-pg/interlock/harness/server/local"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write the expected texts anew")
+
+// blank is an empty database to clone.
+var blank *server.Template
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) (code int) {
+	ctx := context.Background()
+	srv, err := local.Provider{}.Start(ctx, server.Config{})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err) // to skip would be to pass without having tested
+		return 1
+	}
+	defer func() {
+		if err := srv.Stop(ctx); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}()
+	blank, err = srv.Template(ctx, func(context.Context, *pgx.ConnConfig) error { return nil })
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+// bundle is a fresh database and a connection to it.
+type bundle struct {
+	t      *testing.T
+	ctx    context.Context
+	config *pgx.ConnConfig
+	conn   *pgx.Conn
+}
+
+func setup(t *testing.T) bundle {
+	t.Helper()
+	t.Parallel()
+	db, err := blank.Database(t.Context())
+	require.NoError(t, err)
+	conn, err := db.Connect(t.Context(), "test")
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		require.NoError(t, conn.Close(context.Background()))
+		require.NoError(t, db.Drop(context.Background()))
+	})
+	return bundle{t: t, ctx: t.Context(), config: db.Config("migrations"), conn: conn}
+}
+
+func (b bundle) exec(sql string, args ...any) {
+	b.t.Helper()
+	_, err := b.conn.Exec(b.ctx, sql, args...)
+	require.NoError(b.t, err)
+}
+
+// column returns the first column of a query, as text.
+func (b bundle) column(sql string) []string {
+	b.t.Helper()
+	rows, err := b.conn.Query(b.ctx, sql)
+	require.NoError(b.t, err)
+	values, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(b.t, err)
+	return values
+}
+
+// objects lists what migrations left, ledgers not counted: tables, views, functions, and indexes, of which invalid ones say so.
+func (b bundle) objects() []string {
+	b.t.Helper()
+	return b.column(`
+		select case c.relkind when 'r' then 'table ' when 'v' then 'view ' when 'i' then 'index ' end || c.oid::regclass
+			|| case when not i.indisvalid then ' INVALID' else '' end
+		from pg_class c left join pg_index i on i.indexrelid = c.oid
+		where c.relkind in ('r', 'v', 'i') and c.relnamespace::regnamespace::text !~ '^(pg_|information_schema)' and c.relname !~ '^goose'
+		union all
+		select 'function ' || p.oid::regprocedure from pg_proc p
+		where p.pronamespace::regnamespace::text !~ '^(pg_|information_schema)'
+			and not exists (select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
+		order by 1`)
+}

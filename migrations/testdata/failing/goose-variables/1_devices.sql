@@ -1,0 +1,3 @@
+-- +goose ENVSUB ON
+-- +goose Up
+CREATE TABLE devices (id ${INTERLOCK_TEST_TYPE:-intejer}, serial text);

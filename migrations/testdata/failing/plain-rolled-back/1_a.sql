@@ -1,0 +1,5 @@
+CREATE TABLE a ();
+BEGIN;
+CREATE TABLE b ();
+ROLLBACK;
+SELECT nosuch FROM a;

@@ -1,0 +1,1 @@
+CREATE OR REPLACE VIEW planned AS SELECT * FROM visits WHERE at > now();

@@ -1,0 +1,1 @@
+CREATE OR REPLACE VIEW busy AS SELECT device_id FROM planned;

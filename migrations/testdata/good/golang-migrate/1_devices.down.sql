@@ -1,0 +1,2 @@
+DROP FUNCTION devices_touch();
+DROP TABLE devices;

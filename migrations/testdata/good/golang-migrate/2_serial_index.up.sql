@@ -1,0 +1,1 @@
+CREATE UNIQUE INDEX CONCURRENTLY devices_serial ON devices (serial);

@@ -1,0 +1,8 @@
+CREATE TABLE devices (id integer PRIMARY KEY, serial text NOT NULL);
+CREATE FUNCTION devices_touch() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  NEW.serial := upper(NEW.serial);
+  RETURN NEW;
+END
+$$;
+SET search_path = nowhere;

@@ -1,0 +1,4 @@
+BEGIN;
+CREATE TABLE dropped ();
+ROLLBACK;
+CREATE UNIQUE INDEX CONCURRENTLY devices_serial ON devices (serial);

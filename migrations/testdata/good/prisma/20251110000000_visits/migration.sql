@@ -1,0 +1,1 @@
+CREATE TABLE visits (device_id integer REFERENCES devices, at timestamptz);
