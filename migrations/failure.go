@@ -6,11 +6,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	"golang.org/x/text/width"
+	"github.com/rivo/uniseg"
 )
 
 // Error is a statement of a migration that was refused.
@@ -177,23 +176,15 @@ func crop(line string, column int) (string, int) {
 	return before + string(all[from:from+widest]) + after, column - from + utf8.RuneCountInString(before)
 }
 
-// pad returns white space as wide as the first n characters of line are on a terminal: East Asian ones take two columns, combining ones none,
-// and a tab stays a tab.
+// pad returns white space as wide as the first n characters of line are on a terminal; a tab stays a tab.
 func pad(line string, n int) string {
+	before := line[:runes(line, n)]
 	var b strings.Builder
-	for _, r := range line {
-		if n--; n < 0 {
-			break
-		}
-		switch kind := width.LookupRune(r).Kind(); {
-		case r == '\t':
+	for i, part := range strings.Split(before, "\t") {
+		if i > 0 {
 			b.WriteByte('\t')
-		case unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf):
-		case kind == width.EastAsianWide || kind == width.EastAsianFullwidth:
-			b.WriteString("  ")
-		default:
-			b.WriteByte(' ')
 		}
+		b.WriteString(strings.Repeat(" ", uniseg.StringWidth(part)))
 	}
 	return b.String()
 }
