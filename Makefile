@@ -1,0 +1,69 @@
+# Targets of this repository; `make help` lists them. Tools are pinned here and are not dependencies of the module.
+GOFUMPT      = go run mvdan.cc/gofumpt@v0.12.0
+GOLANGCI     = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOVULNCHECK  = go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+VERSIONS ?= 15 16 17 18
+FUZZTIME ?= 5s
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test check fmt fmt-check vet lint vuln tidy-check test-docker test-flaky fuzz matrix benchmarks bench-check clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/interlock
+	go build -o bin/interlock ./cmd/interlock
+
+demo: build ## the main job: run every scenario with every defence at every migration
+	./bin/interlock run
+
+test: ## the tests, with the race detector; finds a Postgres itself
+	go test -race -timeout 5m ./...
+
+check: fmt-check vet lint tidy-check test-docker fuzz test-flaky vuln ## everything that CI runs besides test
+
+fmt: ## format the code
+	$(GOFUMPT) -w .
+
+fmt-check:
+	@out=$$($(GOFUMPT) -l .) && test -z "$$out" || { echo "not formatted (make fmt):"; echo "$$out"; exit 1; }
+
+vet:
+	go vet ./...
+
+lint: ## golangci-lint, with the short list of .golangci.yml
+	$(GOLANGCI) run ./...
+
+tidy-check:
+	go mod tidy -diff
+
+test-docker: ## the Docker ways and the whole run on each of them; needs a Docker daemon
+	INTERLOCK_TEST_DOCKER=1 go test -race -count 1 -timeout 10m ./harness/server/docker ./harness/server/dockertest ./harness/server/auto
+
+test-flaky: ## the concurrent parts, many times over
+	go test -race -count 20 -timeout 10m -run 'Kill|Parallel|Barrier|Play' ./harness/server/local ./harness/stress
+
+fuzz: ## each fuzz target for FUZZTIME
+	@for package in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n 1 dirname | sort -u); do \
+		for target in $$(grep -ho '^func Fuzz[A-Za-z]*' $$package/*_test.go | cut -c 6-); do \
+			echo "$$package $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+		done; \
+	done
+
+vuln: ## known vulnerabilities; needs the network
+	@$(GOVULNCHECK) ./... || { status=$$?; \
+		if [ $$status -eq 3 ]; then exit $$status; fi; echo "govulncheck could not reach its database: not checked"; }
+
+matrix: build ## the tests and the demo on each of VERSIONS; the binaries are downloaded when they are not there
+	@for version in $(VERSIONS); do \
+		echo "== PostgreSQL $$version"; \
+		./bin/interlock run --postgres embedded --pg-version $$version --out interlock-out/$$version || exit 1; \
+		INTERLOCK_TEST_VERSION=$$version go test -count 1 -timeout 5m ./... || exit 1; \
+	done
+
+benchmarks: ## the figures of docs/BENCHMARKS.md
+	go test -run '^$$' -bench . -benchtime 20x -timeout 30m ./harness/server/... ./cmd/interlock
+
+clean: ## remove what was built
+	rm -rf bin interlock-out

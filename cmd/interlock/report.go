@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/reports"
+)
+
+type reportCommand struct {
+	File     string `arg:"" help:"A run file, as interlock-out/run.json; '-' is standard input."`
+	JUnit    string `help:"Write JUnit XML to this file; '-' is standard output." name:"junit" placeholder:"FILE"`
+	Markdown string `help:"Write Markdown to this file; '-' is standard output." placeholder:"FILE"`
+}
+
+func (c *reportCommand) Run(_ context.Context, out *output) error {
+	run, err := load(c.File)
+	if err != nil {
+		return err
+	}
+	if c.JUnit == "" && c.Markdown == "" {
+		return out.print(run)
+	}
+	return errors.Join(out.render(c.JUnit, reports.JUnit, run), out.render(c.Markdown, reports.Markdown, run))
+}
+
+// render writes one form of a run to a file; "-" is standard output, and nothing is nowhere.
+func (o *output) render(path string, render reports.Renderer, run history.Run) error {
+	switch path {
+	case "":
+		return nil
+	case "-":
+		return render(o.stdout, run)
+	}
+	return history.WriteFile(path, func(w io.Writer) error { return render(w, run) })
+}

@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/interlock-pg/interlock/harness"
+	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/reports"
+)
+
+type runCommand struct {
+	Scenarios []string `arg:"" optional:"" help:"What to run, as sessions or sessions/advisory; all by default. 'interlock list' names them." name:"scenario"`
+	schema
+	At      int64         `help:"Stop at this migration, instead of running at each of them (or, of a directory of yours, at the last)." placeholder:"VERSION" group:"Migrations"`
+	Seed    int64         `help:"Seed of the generated inputs; the same seed, the same inputs. Default: a new one, which is printed." placeholder:"N" group:"Bounds"`
+	Rounds  int           `help:"Rounds of a scenario with a defence at a migration. A negative control runs until it is caught." default:"100" group:"Bounds"`
+	For     time.Duration `help:"The longest that one may take." default:"2s" group:"Bounds"`
+	Clients int           `help:"The most clients at once." default:"4" group:"Bounds"`
+	Keep    bool          `help:"Keep the database of a finding, print its DSN, and, where the server is ours, keep it running until Ctrl-C."`
+}
+
+func (c *runCommand) Run(ctx context.Context, out *output, pg *postgres) error {
+	if c.Rounds < 1 || c.For <= 0 || c.Clients < 2 {
+		return usage("--rounds must be at least 1, --for more than 0, and --clients at least 2: fewer race with nobody")
+	}
+	set, err := c.open()
+	if err != nil {
+		return err
+	}
+	stages, err := set.stages(c.At)
+	if err != nil {
+		return err
+	}
+	workloads, err := selectWorkloads(c.Scenarios, c.Clients)
+	if err != nil {
+		return err
+	}
+	if c.Seed == 0 {
+		c.Seed = rand.Int64N(1_000_000) + 1
+	}
+	provider, err := pg.provider()
+	if err != nil {
+		return err
+	}
+	if err := writable(out.Out); err != nil {
+		return err
+	}
+
+	srv, err := provider.Start(ctx, pg.config(out))
+	if err != nil {
+		return err
+	}
+	progress := out.progress()
+	result, err := harness.Run(ctx, harness.Config{
+		Server: srv, Stages: stages, Workloads: set.expectations(workloads),
+		Seed: c.Seed, Rounds: c.Rounds, For: c.For, Keep: c.Keep, Progress: progress.Update,
+	})
+	progress.Close()
+	set.describe(&result)
+	result.Bounds.Clients = c.Clients
+	err = errors.Join(err, out.finish(&result))
+	if c.Keep && srv.Owned && err == nil && kept(result) {
+		fmt.Fprintln(out.stderr, "The server keeps running for you to look at the database; Ctrl-C ends it.")
+		<-ctx.Done()
+	}
+	err = errors.Join(err, srv.Stop(context.WithoutCancel(ctx)))
+	if err != nil {
+		return err
+	}
+	return verdict(result)
+}
+
+func kept(run history.Run) bool {
+	for _, cell := range run.Cells {
+		for _, e := range cell.Counterexamples {
+			if e.Database != "" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+type replayCommand struct {
+	File string `arg:"" help:"A file that a run wrote, as interlock-out/sessions-none-at-1-S1.json; '-' is standard input."`
+	schema
+}
+
+func (c *replayCommand) Run(ctx context.Context, out *output, pg *postgres) error {
+	recorded, err := load(c.File)
+	if err != nil {
+		return err
+	}
+	if c.Migrations == "" {
+		c.Migrations, c.Layout = recorded.MigrationsDir, recorded.Layout
+	}
+	set, err := c.open()
+	if err != nil {
+		return err
+	}
+	workloads, err := selectWorkloads(nil, recorded.Bounds.Clients)
+	if err != nil {
+		return err
+	}
+	var stages []harness.Stage
+	for _, version := range set.Versions() {
+		stages = append(stages, set.stage(version))
+	}
+	provider, err := pg.provider()
+	if err != nil {
+		return err
+	}
+	srv, err := provider.Start(ctx, pg.config(out))
+	if err != nil {
+		return err
+	}
+	result, err := harness.Replay(ctx, harness.Config{Server: srv, Stages: stages, Workloads: workloads}, recorded)
+	set.describe(&result)
+	result.Command = redactAll(os.Args)
+	if err == nil {
+		err = out.print(result)
+	}
+	if err = errors.Join(err, srv.Stop(context.WithoutCancel(ctx))); err != nil {
+		return err
+	}
+	return verdict(result)
+}
+
+// verdict turns a finished run into an exit code.
+func verdict(run history.Run) error {
+	switch run.Verdict {
+	case history.Held:
+		return nil
+	case history.Violated:
+		return exit{exitViolated, nil}
+	default:
+		return exit{exitUnknown, nil}
+	}
+}
+
+func load(path string) (history.Run, error) {
+	run, err := history.Load(path)
+	if err != nil {
+		return run, exit{exitUsage, err}
+	}
+	return run, nil
+}
+
+// writable makes the directory, so that a run does not find out at its end that its reports have nowhere to go.
+func writable(dir string) error {
+	probe := filepath.Join(dir, ".writable")
+	err := history.WriteFile(probe, func(io.Writer) error { return nil })
+	if err == nil {
+		err = os.Remove(probe)
+	}
+	return err
+}
+
+// progress shows a run's progress on standard error.
+func (o *output) progress() *reports.Progress {
+	if o.Quiet {
+		return reports.NewProgress(io.Discard, false)
+	}
+	return reports.NewProgress(o.stderr, isTerminal(o.stderr))
+}
+
+// finish writes the run's reports to the output directory and prints it.
+func (o *output) finish(run *history.Run) error {
+	run.Command = redactAll(os.Args)
+	err := o.writeCounterexamples(run)
+	if err == nil {
+		err = o.writeReports(*run)
+	}
+	return errors.Join(o.print(*run), err)
+}
+
+// writeCounterexamples writes each counterexample to a run file of its own, and notes in the run how it is repeated.
+func (o *output) writeCounterexamples(run *history.Run) error {
+	for i := range run.Cells {
+		cell := &run.Cells[i]
+		for j := range cell.Counterexamples {
+			e := &cell.Counterexamples[j]
+			name := fmt.Sprintf("%s-at-%d-%s.json", strings.ReplaceAll(cell.Name(), "/", "-"), cell.At, e.Invariant)
+			e.File = filepath.Join(o.Out, name)
+			e.Again = "interlock replay " + quote(e.File)
+			alone, only := *run, *cell
+			only.Rounds, only.Counterexamples = nil, []history.Counterexample{*e}
+			alone.Cells, alone.Findings = []history.Cell{only}, nil
+			if err := history.Save(e.File, alone); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// quote makes a path safe to paste into a shell.
+func quote(path string) string {
+	if strings.ContainsAny(path, " '\"$&|;<>()*?[]{}!`\\~#\t\n") {
+		return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+	}
+	return path
+}
+
+// writeReports writes every form of the run to the output directory.
+func (o *output) writeReports(run history.Run) error {
+	for name, render := range map[string]reports.Renderer{"junit.xml": reports.JUnit, "summary.md": reports.Markdown, "run.json": history.Encode} {
+		if err := history.WriteFile(filepath.Join(o.Out, name), func(w io.Writer) error { return render(w, run) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// print shows the run on standard output, and as annotations where GitHub reads them.
+func (o *output) print(run history.Run) error {
+	if os.Getenv("GITHUB_ACTIONS") == "true" {
+		if err := reports.Annotations(o.stderr, run); err != nil {
+			return err
+		}
+	}
+	switch {
+	case o.JSON:
+		return reports.JSON(o.stdout, run)
+	case o.Quiet:
+		_, err := fmt.Fprintln(o.stdout, run.Verdict)
+		return err
+	}
+	return reports.Console(o.style())(o.stdout, run)
+}

@@ -1,0 +1,184 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/harness/race"
+)
+
+// Config says what to look at.
+type Config struct {
+	Invariants []race.Invariant // those with Outcomes set are passed over: a database does not tell what clients were told
+	Indexes    []Index
+
+	StatementTimeout time.Duration // of one invariant; default 5 min
+	LockTimeout      time.Duration // default 1 s
+	Plans            bool          // record the plan of each invariant's query
+}
+
+// Index is one index, or one constraint that has an index, which ought to be there.
+type Index struct {
+	Schema, Table, Name string
+	// Protects is the invariant that it enforces. Empty: it only makes queries fast.
+	Protects string
+	// Definition is what it must be, as pg_get_indexdef or, for a constraint, pg_get_constraintdef prints it. Empty: anything.
+	Definition string
+}
+
+// Run looks, and returns a run of kind check without its head. The error says why nothing could be looked at.
+func Run(ctx context.Context, config Config, database *pgx.ConnConfig) (history.Run, error) {
+	if config.StatementTimeout <= 0 {
+		config.StatementTimeout = 5 * time.Minute
+	}
+	if config.LockTimeout <= 0 {
+		config.LockTimeout = time.Second
+	}
+	run := history.Run{Kind: history.KindCheck, Verdict: history.Held, Started: time.Now()}
+	database = database.Copy()
+	database.RuntimeParams["application_name"] = "interlock check"
+	if database.ConnectTimeout == 0 {
+		database.ConnectTimeout = 10 * time.Second
+	}
+	conn, err := pgx.ConnectConfig(ctx, database)
+	if err != nil {
+		return run, fmt.Errorf("connecting to %s:%d: %w; try psql with the same DSN", database.Host, database.Port, err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing was written
+
+	look := history.Check{Database: fmt.Sprintf("%s on %s:%d", database.Database, database.Host, database.Port)}
+	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		settings := fmt.Sprintf(`set local statement_timeout = %d; set local lock_timeout = %d; set local work_mem = '256MB'; set local timezone = 'UTC'`,
+			config.StatementTimeout.Milliseconds(), config.LockTimeout.Milliseconds())
+		if _, err := tx.Exec(ctx, settings, pgx.QueryExecModeSimpleProtocol); err != nil {
+			return err
+		}
+		if err := tx.QueryRow(ctx, `select split_part(current_setting('server_version'), ' ', 1)`).Scan(&run.Server.Release); err != nil {
+			return err
+		}
+		for _, inv := range config.Invariants {
+			if inv.Outcomes {
+				continue
+			}
+			one, err := lookAt(ctx, tx, inv, config.Plans)
+			if err != nil {
+				return err
+			}
+			look.Invariants = append(look.Invariants, one)
+		}
+		if _, err := tx.Exec(ctx, `set local search_path = pg_catalog`); err != nil { // definitions then name every schema
+			return err
+		}
+		for _, index := range config.Indexes {
+			one, err := find(ctx, tx, index)
+			if err != nil {
+				return err
+			}
+			look.Indexes = append(look.Indexes, one)
+		}
+		return nil
+	})
+	run.Elapsed = history.Since(run.Started)
+	run.Server.Provider, run.Server.Where = "dsn", look.Database
+	run.Check = &look
+	for _, inv := range look.Invariants {
+		run.Verdict = history.Worst(run.Verdict, inv.Verdict)
+	}
+	if err != nil {
+		return run, fmt.Errorf("looking at %s: %w", look.Database, err)
+	}
+	return run, nil
+}
+
+// lookAt judges one invariant. What the server refuses makes the verdict unknown; the transaction goes on.
+func lookAt(ctx context.Context, tx pgx.Tx, inv race.Invariant, plan bool) (history.CheckedOne, error) {
+	began := time.Now()
+	one := history.CheckedOne{Invariant: inv.Name, Says: inv.Says, Verdict: history.Unknown}
+	err := pgx.BeginFunc(ctx, tx, func(savepoint pgx.Tx) error {
+		if plan {
+			rows, err := savepoint.Query(ctx, `explain `+inv.SQL)
+			if err != nil {
+				return err
+			}
+			lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+			if err != nil {
+				return err
+			}
+			one.Plan = strings.Join(lines, "\n")
+		}
+		var err error
+		one.Rows, err = inv.Offending(ctx, savepoint.Conn())
+		return err
+	})
+	one.Elapsed = history.Since(began)
+	var refused *pgconn.PgError
+	switch {
+	case errors.As(err, &refused):
+		one.Why = why(refused)
+		return one, nil
+	case err != nil:
+		return one, err
+	}
+	one.Verdict = history.Held
+	if one.Rows.Total > 0 {
+		one.Verdict = history.Violated
+	}
+	return one, nil
+}
+
+// why says what a refusal of the server means for somebody who wants the answer.
+func why(e *pgconn.PgError) string {
+	said := fmt.Sprintf("%s (%s)", e.Message, e.Code)
+	switch e.Code {
+	case "57014":
+		return said + "; try a longer --timeout"
+	case "55P03":
+		return said + ": a migration may be running; try again later"
+	case "42P01", "3F000", "42703":
+		return said + ": this database does not have the schema that the invariant is about"
+	case "42501":
+		return said + "; try a role that may read the tables, such as a member of pg_read_all_data"
+	}
+	return said
+}
+
+// find looks an index up in the catalog.
+func find(ctx context.Context, tx pgx.Tx, want Index) (history.Index, error) {
+	out := history.Index{Name: want.Name, Table: want.Schema + "." + want.Table, Protects: want.Protects}
+	var refuses bool
+	err := tx.QueryRow(ctx, `
+		select i.indisvalid and i.indisready and i.indislive, (i.indisunique or i.indisexclusion) and coalesce(k.convalidated, true),
+			coalesce(pg_get_constraintdef(k.oid), pg_get_indexdef(c.oid)), coalesce(s.idx_scan, 0), coalesce(s.idx_tup_read, 0),
+			coalesce(s.idx_tup_fetch, 0), pg_relation_size(c.oid)
+		from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_index i on i.indexrelid = c.oid
+		join pg_class t on t.oid = i.indrelid
+		left join pg_constraint k on k.conindid = c.oid and k.contype in ('p', 'u', 'x') and k.conrelid = t.oid
+		left join pg_stat_user_indexes s on s.indexrelid = c.oid
+		where n.nspname = $1 and t.relname = $2 and c.relname = $3`, want.Schema, want.Table, want.Name).
+		Scan(&out.Valid, &refuses, &out.Definition, &out.Scans, &out.Read, &out.Fetched, &out.Bytes)
+	if errors.Is(err, pgx.ErrNoRows) {
+		out.Why = "missing"
+		return out, nil
+	}
+	if err != nil {
+		return out, fmt.Errorf("looking for index %s: %w", want.Name, err)
+	}
+	out.Present = true
+	out.Enforcing = refuses && out.Valid && (want.Definition == "" || out.Definition == want.Definition)
+	switch {
+	case !out.Valid:
+		out.Why = "invalid: it was left behind by a failed CREATE INDEX CONCURRENTLY and enforces nothing; drop it and create it again"
+	case want.Definition != "" && out.Definition != want.Definition:
+		out.Why = "it is not what its name says; it should be: " + want.Definition
+	case want.Protects != "" && !refuses:
+		out.Why = "not unique: it enforces nothing"
+	}
+	return out, nil
+}
