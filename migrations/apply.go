@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/interlock-pg/interlock/harness/sqltext"
 )
 
 // Applied is a migration that went through.
@@ -77,7 +79,7 @@ func (s Set) Apply(ctx context.Context, config *pgx.ConnConfig, upTo int64) (don
 // plan is what will be sent of one file.
 type plan struct {
 	migration   Migration
-	messages    []Statement
+	messages    []sqltext.Statement
 	transaction bool
 }
 
@@ -96,19 +98,19 @@ var notInTransaction = []string{
 func (how manner) plan(m Migration) (plan, error) {
 	p := plan{migration: m, transaction: how.transaction}
 	if how.whole {
-		p.messages = []Statement{{Kind: SQL, Text: m.SQL, Line: 1}}
+		p.messages = []sqltext.Statement{{Kind: sqltext.SQL, Text: m.SQL, Line: 1}}
 		return p, nil
 	}
-	for _, s := range Split(m.SQL) {
+	for _, s := range sqltext.Split(m.SQL) {
 		switch {
-		case s.Kind == Command:
+		case s.Kind == sqltext.Command:
 			return p, refusal(m, s, "this is a command of psql, not SQL", "leave the line out, and say what it does in SQL")
-		case s.readsInput():
+		case s.ReadsInput():
 			return p, refusal(m, s, "COPY FROM STDIN reads rows from the file, which is not supported", "INSERT statements instead")
 		}
 		p.messages = append(p.messages, s)
 		for _, pattern := range notInTransaction {
-			if s.has(pattern) {
+			if s.Begins(pattern) {
 				p.transaction = false
 			}
 		}
@@ -139,15 +141,15 @@ func (p plan) run(ctx context.Context, conn *pgconn.PgConn) error {
 	}
 	if p.transaction {
 		if _, err := exec(ctx, conn, "commit"); err != nil {
-			return fail(p.migration, p.migration.SQL, Statement{}, Statement{}, 0, err)
+			return fail(p.migration, p.migration.SQL, sqltext.Statement{}, sqltext.Statement{}, 0, err)
 		}
 	}
 	return nil
 }
 
 // nth returns the statement of a message that comes after n others.
-func nth(message Statement, n int) Statement {
-	for _, s := range Split(message.Text) {
+func nth(message sqltext.Statement, n int) sqltext.Statement {
+	for _, s := range sqltext.Split(message.Text) {
 		if n == 0 {
 			s.Offset += message.Offset
 			return s

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/interlock-pg/interlock/harness/server/servertest"
 	"github.com/interlock-pg/interlock/migrations"
 )
 
@@ -38,18 +39,17 @@ func ExampleOpen() {
 	// 5 R planned busy
 }
 
-func ExampleSplit() {
-	for _, s := range migrations.Split("SELECT ';'; -- one;\nDO $$ BEGIN; END $$;") {
-		fmt.Println(s.Line, s.Text)
-	}
-	// Output:
-	// 1 SELECT ';';
-	// 2 DO $$ BEGIN; END $$;
-}
-
 func ExampleSet_Apply() {
 	ctx := context.Background()
-	db, err := blank.Database(ctx) // of a server of package harness/server
+	srv, err := servertest.Shared()
+	if err != nil {
+		log.Fatal(err)
+	}
+	blank, err := srv.Template(ctx, func(context.Context, *pgx.ConnConfig) error { return nil })
+	if err != nil {
+		log.Fatal(err)
+	}
+	db, err := blank.Database(ctx)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/rivo/uniseg"
+
+	"github.com/interlock-pg/interlock/harness/sqltext"
 )
 
 // Error is a statement of a migration that was refused.
@@ -96,7 +98,7 @@ var advice = map[string]string{
 
 // fail makes an Error of what the driver returned for a message. text is the file, or empty if the message cannot be found in it; s is the
 // statement of the message that failed, as far as that is known. Offsets are in text. Trouble that is not a refusal is wrapped as it is.
-func fail(m Migration, text string, s, message Statement, kept int, err error) error {
+func fail(m Migration, text string, s, message sqltext.Statement, kept int, err error) error {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
 		return fmt.Errorf("applying %s: %w", m.Path, err)
@@ -125,7 +127,7 @@ func fail(m Migration, text string, s, message Statement, kept int, err error) e
 }
 
 // refusal makes an Error of a statement that is not sent.
-func refusal(m Migration, s Statement, message, try string) error {
+func refusal(m Migration, s sqltext.Statement, message, try string) error {
 	e := &Error{File: m.Path, Statement: s.Text, Message: message, Try: try}
 	e.Line, e.Column, e.Source = place(m.SQL, s.Offset)
 	return e
@@ -133,15 +135,16 @@ func refusal(m Migration, s Statement, message, try string) error {
 
 // leavesInvalid: the statement builds an index concurrently, and failed when its entry in the catalog was committed already: on the rows, on
 // other sessions or for want of resources, which are the classes 22 to 57; what is wrong with the statement itself is found before.
-func leavesInvalid(s Statement, code string) bool {
+func leavesInvalid(s sqltext.Statement, code string) bool {
 	return slices.Contains([]string{"22", "23", "40", "53", "55", "57"}, code[:min(2, len(code))]) &&
-		slices.ContainsFunc(Split(s.Text), func(s Statement) bool { return s.has("create ?unique index concurrently") })
+		slices.ContainsFunc(sqltext.Split(s.Text), func(s sqltext.Statement) bool { return s.Begins("create ?unique index concurrently") })
 }
 
 // place returns the line and the column of a byte of text, both from 1, and that line's text.
 func place(text string, offset int) (line, column int, source string) {
 	begin := strings.LastIndexByte(text[:offset], '\n') + 1
-	source = strings.TrimSuffix(text[begin:lineEnd(text, offset)], "\r")
+	source, _, _ = strings.Cut(text[begin:], "\n")
+	source = strings.TrimSuffix(source, "\r")
 	return 1 + strings.Count(text[:begin], "\n"), 1 + utf8.RuneCountInString(text[begin:offset]), source
 }
 

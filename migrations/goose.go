@@ -17,6 +17,8 @@ import (
 	"github.com/jackc/pgx/v5/multitracer"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
+
+	"github.com/interlock-pg/interlock/harness/sqltext"
 )
 
 // Down reverts, newest first, what [Set.Apply] applied with a version above to; zero reverts all. It knows goose only, whose ledger says what is
@@ -127,12 +129,12 @@ func (w *watch) fail(m Migration, section *regexp.Regexp, err error) error {
 	for _, sent := range append(slices.Clip(w.sent), w.failed) {
 		n := find(text[at:], sent)
 		if n < 0 { // it was not sent as it stands: goose filled in environment variables, or an annotation lay inside
-			message := Statement{Text: w.failed}
+			message := sqltext.Statement{Text: w.failed}
 			return fail(m, "", message, message, w.kept, err)
 		}
 		at += n + len(sent)
 	}
-	message := Statement{Text: w.failed, Offset: at - len(w.failed)}
+	message := sqltext.Statement{Text: w.failed, Offset: at - len(w.failed)}
 	return fail(m, text, nth(message, 0), message, w.kept, err)
 }
 

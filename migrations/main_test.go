@@ -3,51 +3,20 @@ package migrations_test
 import (
 	"context"
 	"flag"
-	"fmt"
-	"os"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/interlock-pg/interlock/harness/server"
-	"github.com/interlock-pg/interlock/harness/server/local"
+	"github.com/interlock-pg/interlock/harness/server/servertest"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write the expected texts anew")
 
-// blank is an empty database to clone.
-var blank *server.Template
-
 func TestMain(m *testing.M) {
 	flag.Parse()
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) (code int) {
-	ctx := context.Background()
-	srv, err := local.Provider{}.Start(ctx, server.Config{})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err) // to skip would be to pass without having tested
-		return 1
-	}
-	defer func() {
-		if err := srv.Stop(ctx); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-		if err := goleak.Find(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-	}()
-	blank, err = srv.Template(ctx, func(context.Context, *pgx.ConnConfig) error { return nil })
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return m.Run()
+	servertest.Main(m, func() error { return goleak.Find() })
 }
 
 // bundle is a fresh database and a connection to it.
@@ -61,13 +30,11 @@ type bundle struct {
 func setup(t *testing.T) bundle {
 	t.Helper()
 	t.Parallel()
-	db, err := blank.Database(t.Context())
-	require.NoError(t, err)
+	db := servertest.Database(t, "")
 	conn, err := db.Connect(t.Context(), "test")
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, conn.Close(context.Background()))
-		require.NoError(t, db.Drop(context.Background()))
 	})
 	return bundle{t: t, ctx: t.Context(), config: db.Config("migrations"), conn: conn}
 }

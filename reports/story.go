@@ -37,8 +37,8 @@ type tone int
 const (
 	plain   tone = iota
 	held         // nothing was seen that breaks it
-	caught       // a negative control that broke, as it must
 	allowed      // broke where it may
+	caught       // a negative control that broke, as it must
 	open         // unknown
 	bad          // not as it must be
 )

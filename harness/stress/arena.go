@@ -16,7 +16,8 @@ import (
 // Arena is a database with the connections that rounds are played on. It is used by one goroutine.
 type Arena struct {
 	db      *server.Database
-	control *pgx.Conn // resets, puts starting rows in place, judges at rest
+	keeper  *pgx.Conn // resets, which makes a session forget its plans
+	control *pgx.Conn // puts starting rows in place, judges at rest
 	watcher *pgx.Conn // looks at the invariants while clients run
 	clients []seat
 }
@@ -30,14 +31,13 @@ type seat struct {
 // Open connects to a database of our own.
 func Open(ctx context.Context, db *server.Database) (*Arena, error) {
 	a := &Arena{db: db}
-	var err error
-	if a.control, err = db.Connect(ctx, "control"); err != nil {
-		return nil, err
+	for actor, conn := range map[string]**pgx.Conn{"keeper": &a.keeper, "control": &a.control, "watcher": &a.watcher} {
+		var err error
+		if *conn, err = db.Connect(ctx, actor); err != nil {
+			return nil, errors.Join(err, a.Close(ctx))
+		}
 	}
-	if a.watcher, err = db.Connect(ctx, "watcher"); err != nil {
-		return nil, errors.Join(err, a.Close(ctx))
-	}
-	if _, err = a.control.Exec(ctx, race.OutcomesTable); err != nil {
+	if _, err := a.control.Exec(ctx, race.OutcomesTable); err != nil {
 		return nil, errors.Join(fmt.Errorf("making the table of outcomes: %w", err), a.Close(ctx))
 	}
 	return a, nil
@@ -57,7 +57,7 @@ func (a *Arena) connections() []*pgx.Conn {
 	for _, s := range a.clients {
 		all = append(all, s.conn)
 	}
-	return slices.DeleteFunc(append(all, a.watcher, a.control), func(conn *pgx.Conn) bool { return conn == nil })
+	return slices.DeleteFunc(append(all, a.watcher, a.control, a.keeper), func(conn *pgx.Conn) bool { return conn == nil })
 }
 
 // seat returns the connection for the n-th client, connected and with its settings.

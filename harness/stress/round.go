@@ -24,7 +24,7 @@ const hangs = 2 * time.Second
 // Play runs a scenario once, for at most limit, and returns what happened. An error means that the round could not be judged: the database
 // could not be prepared, or a client panicked, hung, or left a transaction open. What the database refuses a client is no error.
 func (a *Arena) Play(ctx context.Context, s race.Scenario, limit time.Duration) (history.Round, error) {
-	if err := a.db.Reset(ctx, a.control); err != nil {
+	if err := a.db.Reset(ctx, a.keeper); err != nil {
 		return history.Round{}, err
 	}
 	if s.Start != nil {

@@ -1,4 +1,4 @@
-package migrations
+package sqltext
 
 import "strings"
 
@@ -20,14 +20,28 @@ type Statement struct {
 	Offset int    // of Text in the file, in bytes
 	Line   int    // of its first character, from 1
 
-	words []string // the first words outside quotes and brackets, in lower case
+	Words      []string // the first words outside quotes and brackets, in lower case
+	Parameters bool     // there is a $1 in it
 }
 
 // Split cuts a file into statements where psql would: at semicolons outside quotes, comments, brackets and BEGIN ATOMIC bodies. It never fails:
 // what is unterminated runs to the end of the file, for the server to complain about. Strings are taken to be standard-conforming.
-func Split(sql string) []Statement {
+func Split(sql string) []Statement { return statements(sql, psql) }
+
+// Message cuts a string into statements where the server would, to which neither a psql command nor the rows of COPY can be in it.
+func Message(sql string) []Statement { return statements(sql, message) }
+
+// reader is who reads a text.
+type reader bool
+
+const (
+	psql    reader = true
+	message reader = false
+)
+
+func statements(sql string, by reader) []Statement {
 	var out []Statement
-	for _, p := range pieces(sql) {
+	for _, p := range pieces(sql, by) {
 		if p.Kind != blank {
 			out = append(out, p)
 		}
@@ -36,7 +50,7 @@ func Split(sql string) []Statement {
 }
 
 // pieces cuts all of sql, blank parts included: joined, the pieces are sql again.
-func pieces(sql string) []Statement {
+func pieces(sql string, by reader) []Statement {
 	var out []Statement
 	line := 1
 	for at := 0; at < len(sql); {
@@ -44,18 +58,18 @@ func pieces(sql string) []Statement {
 		end := skipBlank(sql, at)
 		switch {
 		case end > at:
-		case sql[at] == '\\':
+		case by == psql && sql[at] == '\\':
 			p.Kind, end = Command, lineEnd(sql, at)
 		default:
 			p.Kind = SQL
-			end, p.words = statementEnd(sql, at)
+			end = p.read(sql, by)
 		}
 		p.Text = sql[at:end]
 		line += strings.Count(p.Text, "\n")
 		out = append(out, p)
 		at = end
 
-		if p.readsInput() && strings.HasSuffix(p.Text, ";") { // the rows begin on the next line
+		if by == psql && p.ReadsInput() && strings.HasSuffix(p.Text, ";") { // the rows begin on the next line
 			rows := min(lineEnd(sql, at)+1, len(sql))
 			rest := sql[at:rows]
 			if trimmed := strings.TrimSpace(rest); trimmed != "" && !strings.HasPrefix(trimmed, "--") {
@@ -76,24 +90,24 @@ func pieces(sql string) []Statement {
 	return out
 }
 
-// readsInput: the statement is COPY … FROM STDIN.
-func (s Statement) readsInput() bool {
-	for i := 1; i < len(s.words) && s.words[0] == "copy"; i++ {
-		if s.words[i] == "stdin" && s.words[i-1] == "from" {
+// ReadsInput says whether the statement is COPY … FROM STDIN.
+func (s Statement) ReadsInput() bool {
+	for i := 1; i < len(s.Words) && s.Words[0] == "copy"; i++ {
+		if s.Words[i] == "stdin" && s.Words[i-1] == "from" {
 			return true
 		}
 	}
 	return false
 }
 
-// has says whether the statement begins with these words, of which each may be a choice, as "create|drop"; "?" before one makes it optional.
-func (s Statement) has(pattern string) bool {
+// Begins says whether the statement begins with these words, of which each may be a choice, as "create|drop"; "?" before one makes it optional.
+func (s Statement) Begins(pattern string) bool {
 	at := 0
 	for _, choice := range strings.Fields(pattern) {
 		optional := strings.HasPrefix(choice, "?")
 		matches := false
 		for word := range strings.SplitSeq(strings.TrimPrefix(choice, "?"), "|") {
-			matches = matches || at < len(s.words) && s.words[at] == word
+			matches = matches || at < len(s.Words) && s.Words[at] == word
 		}
 		switch {
 		case matches:
@@ -108,9 +122,9 @@ func (s Statement) has(pattern string) bool {
 // keptWords is how many words of a statement are remembered: enough to tell what it is.
 const keptWords = 12
 
-// statementEnd returns where the statement at start ends, and its first words.
-func statementEnd(sql string, start int) (int, []string) {
-	var words []string
+// read notes what the statement at p.Offset is, and returns where it ends.
+func (p *Statement) read(sql string, by reader) int {
+	start := p.Offset
 	var previous string // the word before, if only white space and comments lie between
 	brackets, atomic := 0, 0
 	last := start // where the last token ended
@@ -121,12 +135,13 @@ func statementEnd(sql string, start int) (int, []string) {
 		}
 		switch c := sql[i]; {
 		case c == ';' && brackets == 0 && atomic == 0:
-			return i + 1, words
-		case c == '\\':
-			return last, words
+			return i + 1
+		case c == '\\' && by == psql:
+			return last
 		case c == '\'' || c == '"':
 			i = quoteEnd(sql, i, false)
 		case c == '$':
+			p.Parameters = p.Parameters || i+1 < len(sql) && sql[i+1] >= '0' && sql[i+1] <= '9'
 			i = dollarEnd(sql, i)
 		case isWordStart(c):
 			end := i + 1
@@ -141,11 +156,11 @@ func statementEnd(sql string, start int) (int, []string) {
 			if i > start && sql[i-1] == '.' { // a column may be called "end"
 				word = "." + word
 			}
-			if brackets == 0 && len(words) < keptWords {
-				words = append(words, word)
+			if brackets == 0 && len(p.Words) < keptWords {
+				p.Words = append(p.Words, word)
 			}
 			switch {
-			case word == "atomic" && previous == "begin" && len(words) > 0 && words[0] == "create":
+			case word == "atomic" && previous == "begin" && len(p.Words) > 0 && p.Words[0] == "create":
 				atomic++
 			case word == "case" && atomic > 0:
 				atomic++
@@ -165,7 +180,7 @@ func statementEnd(sql string, start int) (int, []string) {
 		}
 		previous, last = "", i
 	}
-	return last, words
+	return last
 }
 
 // skipBlank passes over what can stand between statements: white space, comments, semicolons and a byte order mark.

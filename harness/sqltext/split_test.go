@@ -1,9 +1,8 @@
-package migrations
+package sqltext
 
 import (
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 )
@@ -52,23 +51,23 @@ func TestSplit(t *testing.T) {
 	}
 }
 
-func TestNotInTransaction(t *testing.T) {
-	for sql, want := range map[string]bool{
-		"CREATE UNIQUE INDEX CONCURRENTLY i ON t (a)": true,
-		"drop index concurrently i":                   true,
-		"reindex table concurrently t":                true,
-		"vacuum":                                      true,
-		"alter system set a = 1":                      true,
-		"create database d":                           true,
-		"create index i on t (concurrently)":          false,
-		"create index \"concurrently\" on t (a)":      false,
-		"alter type t add value 'x'":                  false, // allowed in a transaction since PostgreSQL 12
-		"reindex table t":                             false,
-		"alter table t set (a = 1)":                   false,
+func TestMessage(t *testing.T) {
+	for sql, want := range map[string][]Statement{
+		`SELECT 1 \ 2; \echo`: {
+			{Kind: SQL, Text: `SELECT 1 \ 2;`, Line: 1, Words: []string{"select"}},
+			{Kind: SQL, Text: `\echo`, Offset: 14, Line: 1, Words: []string{"echo"}},
+		},
+		"COPY t FROM STDIN;\nSELECT $1": {
+			{Kind: SQL, Text: "COPY t FROM STDIN;", Line: 1, Words: []string{"copy", "t", "from", "stdin"}},
+			{Kind: SQL, Text: "SELECT $1", Offset: 19, Line: 2, Words: []string{"select"}, Parameters: true},
+		},
+		"SELECT $$1$$, '$1', a$1, $a$$1$a$": {
+			{Kind: SQL, Text: "SELECT $$1$$, '$1', a$1, $a$$1$a$", Line: 1, Words: []string{"select", "a$1"}},
+		},
+		"/* /* */ begin */ -- x\n Begin": {{Kind: SQL, Text: "Begin", Offset: 24, Line: 2, Words: []string{"begin"}}},
+		" ; -- ping":                     nil,
 	} {
-		p, err := manners[Flyway].plan(Migration{SQL: sql})
-		require.NoError(t, err)
-		require.Equal(t, want, !p.transaction, sql)
+		require.Equal(t, want, Message(sql), sql)
 	}
 }
 
@@ -84,8 +83,16 @@ func FuzzSplit(f *testing.F) {
 		f.Add(sql)
 	}
 	f.Fuzz(func(t *testing.T, sql string) {
+		var whole strings.Builder
+		for _, p := range pieces(sql, message) {
+			require.NotEmpty(t, p.Text)
+			require.Contains(t, []Kind{SQL, blank}, p.Kind)
+			whole.WriteString(p.Text)
+		}
+		require.Equal(t, sql, whole.String())
+
 		var joined strings.Builder
-		for _, p := range pieces(sql) {
+		for _, p := range pieces(sql, psql) {
 			require.NotEmpty(t, p.Text)
 			require.Equal(t, joined.Len(), p.Offset)
 			require.Equal(t, 1+strings.Count(joined.String(), "\n"), p.Line)
@@ -103,43 +110,4 @@ func FuzzSplit(f *testing.F) {
 		}
 		require.Equal(t, sql, joined.String())
 	})
-}
-
-func TestPlace(t *testing.T) {
-	text := "a\n점검 é x\r\n\tb"
-	for _, c := range []struct {
-		of           string
-		line, column int
-		source, pad  string
-	}{
-		{"a", 1, 1, "a", ""},
-		{"x", 2, 6, "점검 é x", "       "},
-		{"b", 3, 2, "\tb", "\t"},
-	} {
-		line, column, source := place(text, strings.Index(text, c.of))
-		require.Equal(t, []any{c.line, c.column, c.source}, []any{line, column, source})
-		require.Equal(t, c.pad, pad(source, column-1))
-	}
-	line, column, source := place(text, len(text))
-	require.Equal(t, []any{3, 3, "\tb"}, []any{line, column, source})
-	require.Equal(t, len("점"), runes("점검", 1))
-	require.Equal(t, len("점검"), runes("점검", 9))
-	require.Equal(t, " ", pad("e\u0301", 2), "a combining accent takes no room")
-}
-
-func TestCrop(t *testing.T) {
-	long := strings.Repeat("점", 100) + "!" + strings.Repeat("x", 200)
-	got, column := crop(long, 101)
-	require.Equal(t, "!", string([]rune(got)[column-1]))
-	require.Equal(t, widest+2, utf8.RuneCountInString(got))
-	for _, column := range []int{1, 2, 59, 60, 61, 62, 240, 241, 242, 300, 301, 302} {
-		got, at := crop(long, column)
-		require.LessOrEqual(t, utf8.RuneCountInString(got), widest+2)
-		if column <= 301 {
-			require.Equal(t, []rune(long)[column-1], []rune(got)[at-1], "column %d", column)
-		}
-	}
-	got, column = crop("short", 3)
-	require.Equal(t, "short", got)
-	require.Equal(t, 3, column)
 }

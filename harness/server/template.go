@@ -1,0 +1,154 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Template is a database in a prepared state, to be cloned.
+type Template struct {
+	server *Server
+	name   string
+	reset  resetPlan
+}
+
+// Template creates a database and has prepare bring it to the state that its clones start from, typically by applying migrations. prepare
+// must close the connections that it opens.
+func (s *Server) Template(ctx context.Context, prepare func(context.Context, *pgx.ConnConfig) error) (_ *Template, err error) {
+	t := &Template{server: s, name: s.name()}
+	if err := s.create(ctx, t.name, "template0"); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.drop(context.WithoutCancel(ctx), t.name))
+		}
+	}()
+	config := s.Config(t.name, "migrations")
+	if err := prepare(ctx, config); err != nil {
+		return nil, err
+	}
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to %s: %w", t.name, err)
+	}
+	t.reset, err = planReset(ctx, conn, s.Superuser)
+	return t, errors.Join(err, conn.Close(ctx))
+}
+
+// Drop removes the template. Its clones stay.
+func (t *Template) Drop(ctx context.Context) error { return t.server.drop(ctx, t.name) }
+
+// Database clones the template.
+func (t *Template) Database(ctx context.Context) (*Database, error) {
+	d := &Database{Name: t.server.name(), server: t.server, reset: t.reset}
+	if err := t.server.create(ctx, d.Name, t.name); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// Database is a fresh database of our own. A Database is used by one goroutine at a time, its connections by one each.
+type Database struct {
+	Name   string
+	server *Server
+	reset  resetPlan
+	resets int
+}
+
+// Config returns how to connect to the database as actor, which shows in application_name.
+func (d *Database) Config(actor string) *pgx.ConnConfig { return d.server.Config(d.Name, actor) }
+
+// Connect opens a connection as actor.
+func (d *Database) Connect(ctx context.Context, actor string) (*pgx.Conn, error) {
+	conn, err := pgx.ConnectConfig(ctx, d.Config(actor))
+	if err != nil {
+		return nil, fmt.Errorf("connecting %s to %s: %w", actor, d.Name, err)
+	}
+	return conn, nil
+}
+
+// Reset puts the rows and sequences of the database back to what the template had, on a connection to it. Nobody else may be writing.
+// It does not undo changes of the schema.
+func (d *Database) Reset(ctx context.Context, conn *pgx.Conn) error {
+	d.resets++
+	if _, err := conn.Exec(ctx, d.reset.sql(d.resets), pgx.QueryExecModeSimpleProtocol); err != nil {
+		return fmt.Errorf("resetting %s: %w", d.Name, err)
+	}
+	return nil
+}
+
+// Drop removes the database and whoever is connected to it.
+func (d *Database) Drop(ctx context.Context) error { return d.server.drop(ctx, d.Name) }
+
+// Keep renames the database, so that it outlives the run, and returns a DSN for it without the password. It is of use on a server that
+// outlives the run as well; nobody may be connected.
+func (d *Database) Keep(ctx context.Context) (string, error) {
+	kept := strings.Replace(d.Name, "interlock_", "interlock_kept_", 1)
+	if err := d.server.exec(ctx, `alter database `+pgx.Identifier{d.Name}.Sanitize()+` rename to `+pgx.Identifier{kept}.Sanitize()); err != nil {
+		return "", fmt.Errorf("keeping %s: %w", d.Name, err)
+	}
+	d.Name = kept
+	return d.DSN(), nil
+}
+
+// DSN returns a URL of the database for people to paste, without the password.
+func (d *Database) DSN() string {
+	config := d.server.config
+	u := url.URL{Scheme: "postgres", User: url.User(config.User), Path: "/" + d.Name}
+	if strings.HasPrefix(config.Host, "/") {
+		u.RawQuery = url.Values{"host": {config.Host}, "port": {fmt.Sprint(config.Port)}}.Encode()
+	} else {
+		u.Host = fmt.Sprintf("%s:%d", config.Host, config.Port)
+	}
+	return u.String()
+}
+
+func (s *Server) create(ctx context.Context, name, template string) error {
+	sql := `create database ` + pgx.Identifier{name}.Sanitize() + ` template ` + pgx.Identifier{template}.Sanitize()
+	if s.Version >= 150000 && s.Owned { // without fsync, copying files is several times faster than writing the copy to the log
+		sql += ` strategy file_copy`
+	}
+	err := s.exec(ctx, sql)
+	for try := 0; isInUse(err) && try < 50; try++ { // a session of the template that has not quite gone
+		if err := pause(ctx, 10*time.Millisecond); err != nil {
+			return err
+		}
+		err = s.exec(ctx, sql)
+	}
+	if err != nil {
+		return fmt.Errorf("creating database %s: %w", name, err)
+	}
+	return nil
+}
+
+func (s *Server) drop(ctx context.Context, name string) error {
+	if err := s.exec(ctx, `drop database if exists `+pgx.Identifier{name}.Sanitize()+` with (force)`); err != nil {
+		return fmt.Errorf("dropping database %s: %w", name, err)
+	}
+	return nil
+}
+
+// isInUse: 55006, object_in_use.
+func isInUse(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "55006"
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
