@@ -82,12 +82,14 @@ func sentence(words string) string { return strings.ToUpper(words[:1]) + words[1
 // picture shows a round: what the clients did, side by side, and the rows that break the invariant.
 func picture(r history.Round, invariant string) []table {
 	tables := timeline(r)
-	seen := 0
-	for _, v := range r.Violations {
-		if v.Invariant == invariant && seen < 2 { // one while running and one at rest say it all
-			seen++
-			tables = append(tables, rows(say("%s %s: ", v.Invariant, v.Moment), v.Rows))
+	var last *history.Violation // what is still there at rest says it all
+	for i, v := range r.Violations {
+		if v.Invariant == invariant {
+			last = &r.Violations[i]
 		}
+	}
+	if last != nil {
+		tables = append(tables, rows(say("%s %s: ", last.Invariant, last.Moment), last.Rows))
 	}
 	return tables
 }
