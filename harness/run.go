@@ -55,10 +55,10 @@ func Schema(sql string) Stage {
 func (c Config) check() error {
 	var errs []error
 	if c.Server == nil {
-		errs = append(errs, errors.New("Server is missing; start one with a provider below harness/server"))
+		errs = append(errs, errors.New("field Server is missing; start one with a provider below harness/server"))
 	}
 	if len(c.Workloads) == 0 {
-		errs = append(errs, errors.New("Workloads is empty; name at least one"))
+		errs = append(errs, errors.New("field Workloads is empty; name at least one"))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("harness.Config: %w", err)
@@ -170,7 +170,7 @@ func onDatabase(ctx context.Context, template *server.Template, play func(*stres
 	return err
 }
 
-// ErrNotApplicable: a recorded counterexample does not fit today's scenarios or migrations.
+// ErrNotApplicable means that a recorded counterexample does not fit today's scenarios or migrations.
 var ErrNotApplicable = errors.New("the recorded counterexample is no longer applicable")
 
 // Replay plays the counterexamples of a recorded run again, on today's code: stages are those that there are now. The run is violated when
@@ -327,7 +327,7 @@ func describeServer(ctx context.Context, s *server.Server, into *history.Server)
 	if err != nil {
 		return fmt.Errorf("reading the server's settings: %w", err)
 	}
-	defer conn.Close(ctx) //nolint:errcheck // only read
+	defer conn.Close(ctx)
 	rows, err := conn.Query(ctx, `select name, current_setting(name) from pg_settings
 		where source in ('command line', 'configuration file', 'environment variable') and name !~ '(directory|directories|_file)$' order by 1`)
 	if err != nil {

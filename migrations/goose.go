@@ -27,7 +27,7 @@ func (s Set) Down(ctx context.Context, config *pgx.ConnConfig, to int64) ([]Appl
 	if s.Layout != Goose {
 		return nil, fmt.Errorf("reverting a %s set is not supported; try a fresh database and Apply up to version %d", s.Layout, to)
 	}
-	return s.goose(ctx, config, gooseDown, func(p *goose.Provider) ([]*goose.MigrationResult, error) {
+	return s.goose(config, gooseDown, func(p *goose.Provider) ([]*goose.MigrationResult, error) {
 		return p.DownTo(ctx, max(to, 0))
 	})
 }
@@ -36,7 +36,7 @@ func (s Set) gooseUp(ctx context.Context, config *pgx.ConnConfig, upTo int64) ([
 	if upTo <= 0 {
 		upTo = math.MaxInt64
 	}
-	return s.goose(ctx, config, gooseUp, func(p *goose.Provider) ([]*goose.MigrationResult, error) {
+	return s.goose(config, gooseUp, func(p *goose.Provider) ([]*goose.MigrationResult, error) {
 		return p.UpTo(ctx, upTo)
 	})
 }
@@ -44,7 +44,7 @@ func (s Set) gooseUp(ctx context.Context, config *pgx.ConnConfig, upTo int64) ([
 var gooseDown = regexp.MustCompile(`(?mi)^--+[ \t]*\+goose[ \t]+down[ \t\r]*$`)
 
 // goose has goose do the work, watching what it sends. section is the annotation under which its statements are.
-func (s Set) goose(ctx context.Context, config *pgx.ConnConfig, section *regexp.Regexp,
+func (s Set) goose(config *pgx.ConnConfig, section *regexp.Regexp,
 	work func(*goose.Provider) ([]*goose.MigrationResult, error),
 ) (done []Applied, err error) {
 	files := fstest.MapFS{}

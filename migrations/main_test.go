@@ -39,9 +39,9 @@ func setup(t *testing.T) bundle {
 	return bundle{t: t, ctx: t.Context(), config: db.Config("migrations"), conn: conn}
 }
 
-func (b bundle) exec(sql string, args ...any) {
+func (b bundle) exec(sql string) {
 	b.t.Helper()
-	_, err := b.conn.Exec(b.ctx, sql, args...)
+	_, err := b.conn.Exec(b.ctx, sql)
 	require.NoError(b.t, err)
 }
 

@@ -33,10 +33,10 @@ func BenchmarkCheck(b *testing.B) {
 		`insert into aedpics.user_profiles (full_name) values ('Kim')`,
 		`insert into aedpics.aed_data (id, equipment_serial) select n, 'AED-' || n from generate_series(1, $1::int / 100) n`,
 		`insert into aedpics.inspection_schedules (aed_data_id, equipment_serial, scheduled_for, status)
-			select 1 + n % ($1::int / 100), 'AED-' || 1 + n % ($1::int / 100), timestamptz '2025-01-01 00:00Z' + (n / ($1::int / 100)) * interval '1 hour'
-				- case when n % ($1::int / 1000) = 0 then interval '45 minutes' else interval '0' end,
-				(case when n % 10 = 3 then 'cancelled' else 'scheduled' end)::aedpics.schedule_status
-			from generate_series(1, $1::int) n`,
+			select device, 'AED-' || device, timestamptz '2025-01-01 00:00Z' + hour * interval '1 hour'
+				- case when hour = 50 and device % greatest($1::int / 100000, 1) = 0 then interval '45 minutes' else interval '0' end,
+				(case when hour % 10 = 3 then 'cancelled' else 'scheduled' end)::aedpics.schedule_status
+			from generate_series(1, $1::int / 100) device, generate_series(1, 100) hour`,
 		`insert into aedpics.inspection_sessions (equipment_serial, inspector_id, status)
 			select 'AED-' || 1 + n % ($1::int / 100), u.id, (case when n <= $1::int / 100 then 'active' else 'completed' end)::aedpics.session_status
 			from aedpics.user_profiles u, generate_series(1, $1::int / 10) n`,

@@ -178,5 +178,5 @@ func wait(ctx context.Context, jitter *rand.Rand, attempt int) bool {
 
 // newJitter returns the randomness of a client's waits: its own, and the same in every run.
 func newJitter(client int) *rand.Rand {
-	return rand.New(rand.NewPCG(uint64(client), 0x1a7e110c)) //nolint:gosec // repeatable on purpose
+	return rand.New(rand.NewPCG(uint64(client), 0x1a7e110c))
 }

@@ -14,7 +14,7 @@ func GenSessions(o Options) gopter.Gen {
 
 		for client, length := range d.clientsAndLengths(o.Clients) {
 			c := SessionsClient{Inspector: client, TimeZone: d.timeZone()}
-			if client > 0 && d.percent(twoTabs) && !(contended && client == 1) {
+			if client > 0 && d.percent(twoTabs) && (!contended || client > 1) {
 				c.Inspector = d.between(0, client-1)
 			}
 			for n := range length {

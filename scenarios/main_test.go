@@ -4,14 +4,11 @@ import (
 	"context"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/interlock-pg/interlock/harness"
-	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/server"
 	"github.com/interlock-pg/interlock/harness/server/servertest"
 	"github.com/interlock-pg/interlock/harness/stress"
@@ -79,41 +76,6 @@ func (b bench) exec(sql string, args ...any) {
 	b.Helper()
 	_, err := b.conn.Exec(b.ctx, sql, args...)
 	require.NoError(b, err, sql)
-}
-
-// play runs a scenario once.
-func (b bench) play(s harness.Scenario) history.Round {
-	b.Helper()
-	for i := range s.Clients {
-		if s.Clients[i].Name == "" {
-			s.Clients[i].Name = string(rune('A' + i))
-		}
-	}
-	round, err := b.arena.Play(b.ctx, s, 10*time.Second)
-	require.NoError(b, err)
-	return round
-}
-
-// told returns what the clients were told, in the order in which they asked.
-func told(round history.Round) []string {
-	var told []string
-	for _, op := range round.Operations {
-		told = append(told, op.Outcome)
-	}
-	return told
-}
-
-// broken returns the invariants that a round broke, each once, in order.
-func broken(round history.Round) []string {
-	names := []string{}
-	seen := map[string]bool{}
-	for _, v := range round.Violations {
-		if !seen[v.Invariant] {
-			names = append(names, v.Invariant)
-		}
-		seen[v.Invariant] = true
-	}
-	return names
 }
 
 // defence returns a defence by name.

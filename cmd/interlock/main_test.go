@@ -117,7 +117,7 @@ func TestRedact(t *testing.T) {
 		"postgres://me:secret@host/db":               "postgres://me:xxxxx@host/db",
 		"postgres://me@host/db":                      "postgres://me@host/db",
 		"host=h password=secret dbname=d":            "host=h password=xxxxx dbname=d",
-		"password='it\\'s a secret' user=u":       "password=xxxxx user=u",
+		"password='it\\'s a secret' user=u":          "password=xxxxx user=u",
 		"postgres://h/db?password=secret&sslmode=no": "postgres://h/db?password=xxxxx&sslmode=no",
 		"postgres://:p%40ss:w@h/db":                  "postgres://:xxxxx@h/db",
 		"nothing to hide: a@b":                       "nothing to hide: a@b",

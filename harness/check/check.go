@@ -51,7 +51,7 @@ func Run(ctx context.Context, config Config, database *pgx.ConnConfig) (history.
 	if err != nil {
 		return run, fmt.Errorf("connecting to %s:%d: %w; try psql with the same DSN", database.Host, database.Port, err)
 	}
-	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing was written
+	defer conn.Close(context.WithoutCancel(ctx))
 
 	look := history.Check{Database: fmt.Sprintf("%s on %s:%d", database.Database, database.Host, database.Port)}
 	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {

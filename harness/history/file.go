@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 )
 
-// ErrNewer: the run file was written by a newer Interlock.
+// ErrNewer means that the run file was written by a newer Interlock.
 var ErrNewer = errors.New("run file from a newer version")
 
 // Encode writes a run as JSON.
@@ -58,7 +58,7 @@ func Load(path string) (Run, error) {
 	if err != nil {
 		return Run{}, fmt.Errorf("run file: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	run, err := Decode(f)
 	if err != nil {
 		return Run{}, fmt.Errorf("%s: %w", path, err)

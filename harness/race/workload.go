@@ -78,8 +78,8 @@ func Fixed(name string, build func() Scenario) Workload {
 // Generate returns the input that belongs to seed: the same one on every machine.
 func (w Workload) Generate(seed int64) (Input, error) {
 	params := gopter.DefaultGenParameters()
-	params.Rng = rand.New(rand.NewSource(seed)) //nolint:gosec // repeatable on purpose
-	const tries = 1000                          // a generator with a condition (SuchThat) may come up empty
+	params.Rng = rand.New(rand.NewSource(seed))
+	const tries = 1000 // a generator with a condition (SuchThat) may come up empty
 	for range tries {
 		if value, ok := w.inputs(params).Retrieve(); ok {
 			return Input{value}, nil

@@ -44,10 +44,10 @@ type Server struct {
 	stopErr error
 }
 
-// ErrTooOld: the server is older than [MinVersion].
+// ErrTooOld means that the server is older than [MinVersion].
 var ErrTooOld = errors.New("server too old")
 
-// ErrNoCreateDB: the role may not create databases.
+// ErrNoCreateDB means that the role may not create databases.
 var ErrNoCreateDB = errors.New("role may not create databases")
 
 // Open connects to an instance and checks that it can serve: old enough servers and roles without CREATEDB are refused. On an error the
@@ -120,10 +120,10 @@ func (s *Server) Config(database, actor string) *pgx.ConnConfig {
 }
 
 // exec runs one statement on the administrator's connection.
-func (s *Server) exec(ctx context.Context, sql string, args ...any) error {
+func (s *Server) exec(ctx context.Context, sql string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, err := s.admin.Exec(ctx, sql, args...)
+	_, err := s.admin.Exec(ctx, sql)
 	return err
 }
 
@@ -139,7 +139,7 @@ func (s *Server) applicationName(actor string) string { return "interlock " + s.
 
 func newID() string {
 	var b [6]byte
-	rand.Read(b[:]) //nolint:errcheck // never fails, says its documentation
+	rand.Read(b[:]) // never fails, says its documentation
 	return hex.EncodeToString(b[:])
 }
 

@@ -42,7 +42,7 @@ func orDefault[T int | time.Duration](value, otherwise T) T {
 func Seed(seed int64, workload string, round int) int64 {
 	h := fnv.New64a()
 	fmt.Fprintf(h, "%d/%s/%d", seed, workload, round)
-	return int64(h.Sum64() >> 1) //nolint:gosec // a hash, not a quantity
+	return int64(h.Sum64() >> 1)
 }
 
 // Cell plays generated rounds of a workload and judges its invariants against what is expected. Violations of invariants that must hold or

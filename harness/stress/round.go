@@ -186,7 +186,7 @@ func (a *Arena) abandon(ctx context.Context, hung []int) error {
 	for _, i := range hung {
 		pid := a.clients[i].conn.PgConn().PID()
 		a.clients[i] = seat{}
-		if _, err := a.control.Exec(ctx, `select pg_terminate_backend($1)`, int32(pid)); err != nil { //nolint:gosec // a process number
+		if _, err := a.control.Exec(ctx, `select pg_terminate_backend($1)`, int32(pid)); err != nil {
 			return fmt.Errorf("ending the session of a client that hangs: %w", err)
 		}
 	}

@@ -48,8 +48,10 @@ func (p Provider) Start(ctx context.Context, config server.Config) (*server.Serv
 	}
 	provider, err := testcontainers.NewDockerProvider(testcontainers.WithLogger(log.NewNoopLogger()))
 	if err != nil {
-		return nil, &server.UnavailableError{Provider: p.Name(), Why: "testcontainers cannot use the daemon at " + daemon, Err: err,
-			Try: "docker info"}
+		return nil, &server.UnavailableError{
+			Provider: p.Name(), Why: "testcontainers cannot use the daemon at " + daemon, Err: err,
+			Try: "docker info",
+		}
 	}
 	return container.Start(ctx, p.Name(), started, daemon, &engine{DockerProvider: provider}, config)
 }
@@ -60,8 +62,8 @@ func (p Provider) Start(ctx context.Context, config server.Config) (*server.Serv
 var configure = sync.OnceFunc(func() {
 	const reaper = "TESTCONTAINERS_RYUK_DISABLED"
 	if _, set := os.LookupEnv(reaper); !set {
-		os.Setenv(reaper, "true") //nolint:errcheck // the name is valid
-		defer os.Unsetenv(reaper) //nolint:errcheck // as above
+		os.Setenv(reaper, "true")
+		defer os.Unsetenv(reaper)
 	}
 	testcontainers.ReadConfig()
 	if log.Default() == initialLogger {

@@ -117,7 +117,7 @@ func (e engine) Attach(ctx context.Context, id string, in io.Reader, out io.Writ
 	if err != nil {
 		return container.Attachment{}, err
 	}
-	detach := func() { attached.Close() } //nolint:errcheck // never fails
+	detach := func() { attached.Close() }
 	select {
 	case <-success:
 		close(success)

@@ -207,7 +207,7 @@ func unpackFile(from *zip.File, dir *os.Root, as *account, buffer *[]byte) (err 
 	}
 	// One byte more than there is: the checksum is compared at the end.
 	n, err := io.ReadFull(r, (*buffer)[:size+1])
-	if err != io.ErrUnexpectedEOF && err != io.EOF || n != size {
+	if !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) || n != size {
 		return fmt.Errorf("%d bytes of %d: %w", n, size, errors.Join(err, r.Close()))
 	}
 	if err := r.Close(); err != nil {

@@ -205,7 +205,7 @@ func sweep(base string) {
 			continue
 		}
 		if dead, err := filelock.Try(log); err == nil && dead {
-			os.RemoveAll(dir) //nolint:errcheck // it may be another user's
+			os.RemoveAll(dir)
 		}
 		log.Close()
 	}

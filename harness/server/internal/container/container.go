@@ -22,8 +22,9 @@ const (
 	superuser        = "postgres"
 	passwordVariable = "POSTGRES_PASSWORD"
 
-	// Label is on every container of ours; its value is the name of the container. PIDLabel holds the id of the process that it is for.
-	Label    = "interlock"
+	// Label is on every container of ours; its value is the name of the container.
+	Label = "interlock"
+	// PIDLabel is another one; its value is the id of the process that the container is for.
 	PIDLabel = "interlock.pid"
 
 	createWithin = 30 * time.Second

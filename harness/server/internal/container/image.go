@@ -47,8 +47,10 @@ func findImage(ctx context.Context, provider string, engine Engine, config serve
 		if ctx.Err() != nil {
 			return "", context.Cause(ctx)
 		}
-		return "", &server.UnavailableError{Provider: provider, Why: "no image " + image + ", and it cannot be pulled", Err: err,
-			Try: "docker pull " + image + ", or another --pg-version"}
+		return "", &server.UnavailableError{
+			Provider: provider, Why: "no image " + image + ", and it cannot be pulled", Err: err,
+			Try: "docker pull " + image + ", or another --pg-version",
+		}
 	}
 	return image, nil
 }
