@@ -40,7 +40,7 @@ var caches string
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(ownStartVariable); dir != "" {
-		ownStarts(dir)
+		ownStart(dir)
 	}
 	var err error
 	if caches, err = os.MkdirTemp("/var/tmp", "interlock-test-"); err == nil {
