@@ -29,13 +29,17 @@ func (Provider) Name() string { return "dsn" }
 func (p Provider) Start(ctx context.Context, config server.Config) (*server.Server, error) {
 	started := time.Now()
 	if config.DSN == "" {
-		return nil, &server.UnavailableError{Provider: p.Name(), Why: "no connection string was given",
-			Try: "--postgres postgres://user@host/database, or --postgres local"}
+		return nil, &server.UnavailableError{
+			Provider: p.Name(), Why: "no connection string was given",
+			Try: "--postgres postgres://user@host/database, or --postgres local",
+		}
 	}
 	admin, err := pgx.ParseConfig(config.DSN)
 	if err != nil {
-		return nil, &server.UnavailableError{Provider: p.Name(), Why: "the connection string is not understood: " + reason(err),
-			Try: "postgres://user:password@host:5432/database with special characters percent-encoded (@ is %40), or key=value pairs"}
+		return nil, &server.UnavailableError{
+			Provider: p.Name(), Why: "the connection string is not understood: " + reason(err),
+			Try: "postgres://user:password@host:5432/database with special characters percent-encoded (@ is %40), or key=value pairs",
+		}
 	}
 	if admin.ConnectTimeout == 0 {
 		admin.ConnectTimeout = defaultTimeout

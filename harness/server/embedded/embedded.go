@@ -89,8 +89,10 @@ func binaries(ctx context.Context, provider string, config server.Config) (binDi
 		config.Logf("%s: not from %s: %v", provider, s.name, err)
 		errs = append(errs, fmt.Errorf("%s: %w", s.name, err))
 	}
-	return "", &server.UnavailableError{Provider: provider, Why: fmt.Sprintf("no source has PostgreSQL %d for %s/%s", major, runtime.GOOS, runtime.GOARCH),
-		Err: errors.Join(errs...), Try: "a network that reaches one of them, a mirror as the repository URL, or --postgres local with installed binaries"}
+	return "", &server.UnavailableError{
+		Provider: provider, Why: fmt.Sprintf("no source has PostgreSQL %d for %s/%s", major, runtime.GOOS, runtime.GOARCH),
+		Err: errors.Join(errs...), Try: "a network that reaches one of them, a mirror as the repository URL, or --postgres local with installed binaries",
+	}
 }
 
 // cached returns the directory of the newest programs in the cache that are of the major version; of any where it is zero.
