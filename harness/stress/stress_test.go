@@ -119,7 +119,7 @@ func TestAControlThatIsNotCaughtIsNotAsExpected(t *testing.T) {
 	for name, expect := range map[string]race.Expectation{"named": {Break: []string{"one owner"}}, "any": {Control: true}} {
 		w := slots(true)
 		w.Expect = func(int64) race.Expectation { return expect }
-		cell, err := arena.Cell(t.Context(), w, 1, stress.Config{Seed: 1, For: 200 * time.Millisecond})
+		cell, err := arena.Cell(t.Context(), w, 1, stress.Config{Seed: 1, Rounds: 10, For: 200 * time.Millisecond})
 		require.NoError(t, err, name)
 		require.Equal(t, history.Held, cell.Verdict, name)
 		require.False(t, cell.AsExpected, name)
