@@ -35,7 +35,8 @@ var patterns = []string{
 	"$HOME/.local/share/mise/installs/postgres/*/bin",
 }
 
-// Find returns the installations there are, the newest first; of the same major version, those on PATH come first. With
+// Find returns the installations there are: what is installed, the newest first, before what Interlock has downloaded; of the same major
+// version, those on PATH come first. With
 // [server.Config.BinDir] that one is all there is. The error says why directories that look like an installation are none, and comes beside those
 // that were found.
 func Find(ctx context.Context, config server.Config) ([]Installation, error) {
@@ -56,11 +57,23 @@ func find(ctx context.Context, config server.Config, as *account) ([]Installatio
 	}
 	asking.Wait()
 	found = slices.DeleteFunc(found, func(in Installation) bool { return in.Major == 0 })
-	slices.SortStableFunc(found, func(a, b Installation) int { return cmp.Compare(b.Major, a.Major) })
+	downloads, err := config.Cache("postgres")
+	for i, in := range found {
+		found[i].Downloaded = err == nil && filepath.Dir(filepath.Dir(in.BinDir)) == downloads
+	}
+	slices.SortStableFunc(found, func(a, b Installation) int {
+		if a.Downloaded != b.Downloaded {
+			if a.Downloaded {
+				return 1
+			}
+			return -1
+		}
+		return cmp.Compare(b.Major, a.Major)
+	})
 	return found, errors.Join(errs...)
 }
 
-// choose returns the newest installation that config allows.
+// choose returns the first installation that config allows.
 func choose(ctx context.Context, provider string, config server.Config, as *account) (Installation, error) {
 	found, rejected := find(ctx, config, as)
 	var versions []string

@@ -62,13 +62,13 @@ func TestFind(t *testing.T) {
 		found, err := local.Find(t.Context(), config)
 		require.ErrorContains(t, err, "no such library")
 		require.GreaterOrEqual(t, len(found), 3)
-		require.Equal(t, local.Installation{BinDir: devel, Version: "98devel", Major: 98}, found[0])
-		require.Equal(t, local.Installation{BinDir: newest, Version: "97.3", Major: 97}, found[1])
-		require.Equal(t, local.Installation{BinDir: old, Version: "9.6.24", Major: 9}, found[len(found)-1])
+		require.Equal(t, local.Installation{BinDir: newest, Version: "97.3", Major: 97}, found[0])
+		require.Equal(t, local.Installation{BinDir: old, Version: "9.6.24", Major: 9}, found[len(found)-2])
+		require.Equal(t, local.Installation{BinDir: devel, Version: "98devel", Major: 98, Downloaded: true}, found[len(found)-1])
 	}
 	fake(t, root, "new", "97.14") // upgraded in place
 	found, _ := local.Find(t.Context(), config)
-	require.Equal(t, "97.14", found[1].Version)
+	require.Equal(t, "97.14", found[0].Version)
 
 	// It is the version that counts, and whether it runs is seen when it is run.
 	config.Version = 97
