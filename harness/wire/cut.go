@@ -1,0 +1,197 @@
+package wire
+
+import (
+	"bytes"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// itemKind is what an item of the client's stream is.
+type itemKind uint8
+
+const (
+	extended    itemKind = iota // messages of the extended protocol up to an Execute, a Flush or a Sync, that one not included
+	synchronise                 // Sync
+	query                       // Query
+	call                        // FunctionCall
+	rows                        // CopyData
+	endOfRows                   // CopyDone, CopyFail
+	other                       // whatever else: sent on for the server to judge
+	endOfClient                 // the client disconnected
+)
+
+// item is what is sent to the server in one go.
+type item struct {
+	kind     itemKind
+	bytes    []byte
+	expect   []expectation
+	prepares bool // there is a Parse in it, or the Describe of a statement
+	binds    bool
+	executes bool
+	flushed  bool // the client asked for the answers, by Flush
+	portal   portal
+}
+
+// expectation is an answer that is due: '1', '2', '3' for Parse, Bind and Close complete, 'd' for a description, 'e' for the end of an
+// Execute, 'z' for ReadyForQuery, 'q' for all that comes up to it, 'x' for an error.
+type expectation struct {
+	kind byte
+	hide bool // the client did not ask for it
+}
+
+// portal is what a Bind made.
+type portal struct {
+	text       *text
+	parameters []Parameter
+}
+
+// cut takes one message of the client and makes items.
+func (c *Core) cut(message []byte) {
+	if c.stage == authenticating && message[0] == 'p' {
+		c.sendRaw(message)
+		return
+	}
+	s := &c.segment
+	body := message[header:]
+	switch message[0] {
+	case 'P':
+		c.grow(message, '1')
+		s.prepares = true
+		var m pgproto3.Parse
+		if m.Decode(body) == nil {
+			t := parse(m.Query)
+			c.statements[m.Name] = &t
+			s.portal = portal{text: &t}
+		}
+	case 'B':
+		c.grow(message, '2')
+		s.binds = true
+		var m pgproto3.Bind
+		if m.Decode(body) == nil {
+			p := portal{text: c.statements[m.PreparedStatement], parameters: parameters(&m)}
+			c.portals[m.DestinationPortal] = p
+			s.portal = p
+		}
+	case 'D':
+		c.grow(message, 'd')
+		s.prepares = s.prepares || len(body) > 0 && body[0] == 'S'
+		if name, ok := named(body, 'S'); ok && s.portal.text == nil {
+			s.portal.text = c.statements[name]
+		}
+	case 'C':
+		c.grow(message, '3')
+		if name, ok := named(body, 'S'); ok {
+			delete(c.statements, name)
+		} else if name, ok := named(body, 'P'); ok {
+			delete(c.portals, name)
+		}
+	case 'E':
+		c.grow(message, 'e')
+		s.executes = true
+		name, _, _ := bytes.Cut(body, []byte{0})
+		s.portal = c.portals[string(name)]
+		c.endSegment()
+	case 'H':
+		s.flushed = true
+		c.endSegment() // without messages before it, it asks for nothing that we have not asked for
+	case 'S':
+		c.endSegment()
+		c.pushMessage(synchronise, message)
+	case 'Q':
+		c.endSegment()
+		c.pushMessage(query, message)
+		delete(c.statements, "") // a Query drops the unnamed ones
+		delete(c.portals, "")
+	case 'F':
+		c.endSegment()
+		c.pushMessage(call, message)
+	case 'd':
+		c.endSegment()
+		c.pushMessage(rows, message)
+	case 'c', 'f':
+		c.endSegment()
+		c.pushMessage(endOfRows, message)
+	default:
+		c.endSegment()
+		c.pushMessage(other, message)
+	}
+}
+
+// grow adds a message to the segment.
+func (c *Core) grow(message []byte, answer byte) {
+	s := &c.segment
+	if len(s.bytes) == 0 && s.expect == nil && len(c.spare) > 0 {
+		last := len(c.spare) - 1
+		s.bytes, s.expect = c.spare[last].bytes[:0], c.spare[last].expect[:0]
+		c.spare = c.spare[:last]
+	}
+	s.bytes = append(s.bytes, message...)
+	s.expect = append(s.expect, expectation{kind: answer})
+	c.queued += len(message)
+}
+
+func (c *Core) endSegment() {
+	if len(c.segment.bytes) > 0 {
+		c.queue = append(c.queue, c.segment)
+	}
+	c.segment = item{}
+}
+
+func (c *Core) pushMessage(kind itemKind, message []byte) {
+	it := item{kind: kind}
+	if kind != synchronise { // which is always the same
+		it.bytes = append(it.bytes, message...)
+	}
+	c.push(it)
+}
+
+func (c *Core) push(it item) {
+	c.queued += len(it.bytes)
+	c.queue = append(c.queue, it)
+}
+
+// pop takes the first item off the queue. Its memory is used again: what is needed of it must have been copied.
+func (c *Core) pop() {
+	it := c.queue[0]
+	c.queued -= len(it.bytes)
+	copy(c.queue, c.queue[1:])
+	c.queue[len(c.queue)-1] = item{}
+	c.queue = c.queue[:len(c.queue)-1]
+	if it.kind == extended && cap(it.bytes) < 1<<16 && len(c.spare) < 4 {
+		c.spare = append(c.spare, it)
+	}
+}
+
+// named returns the name in a Close or Describe of a statement, 'S', or a portal, 'P'.
+func named(body []byte, kind byte) (string, bool) {
+	if len(body) < 2 || body[0] != kind {
+		return "", false
+	}
+	name, _, _ := bytes.Cut(body[1:], []byte{0})
+	return string(name), true
+}
+
+func parameters(m *pgproto3.Bind) []Parameter {
+	if len(m.Parameters) == 0 {
+		return nil
+	}
+	out := make([]Parameter, len(m.Parameters))
+	for i, value := range m.Parameters {
+		binary := false
+		switch n := len(m.ParameterFormatCodes); {
+		case n == 1:
+			binary = m.ParameterFormatCodes[0] == pgproto3.BinaryFormat
+		case i < n:
+			binary = m.ParameterFormatCodes[i] == pgproto3.BinaryFormat
+		}
+		switch {
+		case value == nil:
+			out[i].Null = true
+		case binary:
+			out[i].Binary = bytes.Clone(value)
+		default:
+			out[i].Text = string(value)
+		}
+	}
+	return out
+}

@@ -1,0 +1,63 @@
+package wire
+
+import (
+	"sync"
+	"time"
+)
+
+// deadline is a time limit that can be moved while others wait for it. The zero value is none.
+type deadline struct {
+	mu      sync.Mutex
+	passed  chan struct{} // closed once the limit has passed
+	timer   *time.Timer
+	version int // of the limit: an older timer that fires late is not heeded
+}
+
+// set moves the limit; a zero time removes it.
+func (d *deadline) set(t time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.version++
+	if d.timer != nil {
+		d.timer.Stop()
+		d.timer = nil
+	}
+	if d.passed == nil || isClosed(d.passed) {
+		d.passed = make(chan struct{})
+	}
+	if t.IsZero() {
+		return
+	}
+	left := time.Until(t)
+	if left <= 0 {
+		close(d.passed)
+		return
+	}
+	version := d.version
+	d.timer = time.AfterFunc(left, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.version == version {
+			close(d.passed)
+		}
+	})
+}
+
+// channel returns what is closed when the limit passes.
+func (d *deadline) channel() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.passed == nil {
+		d.passed = make(chan struct{})
+	}
+	return d.passed
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,404 @@
+package wire_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
+	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-pg/interlock/harness/wire"
+)
+
+func code(err error) string {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Code
+	}
+	return fmt.Sprint(err)
+}
+
+func noWatch(c *pgx.ConnConfig) { // a canceled context sends a request, and the connection is kept
+	c.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
+		return &pgconn.CancelRequestContextWatcherHandler{Conn: conn, DeadlineDelay: 10 * time.Second}
+	}
+}
+
+// TestCancel: what a client cancels while it is held fails, and does not reach the server; a commit that is held cannot be canceled.
+func TestCancel(t *testing.T) {
+	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol} {
+		for _, block := range []bool{false, true} {
+			t.Run(fmt.Sprint(mode, " block ", block), func(t *testing.T) {
+				b := newBench(t, `create table t (id int)`, wire.Config{Split: true})
+				conn, s := b.connect("client", noWatch, func(c *pgx.ConnConfig) { c.DefaultQueryExecMode = mode })
+				if block {
+					_, err := conn.Exec(t.Context(), "begin")
+					require.NoError(t, err)
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				result := b.do(func() error { _, err := conn.Exec(ctx, `insert into t values ($1)`, 1); return err })
+				held := b.held(s)
+				cancel()
+				require.Equal(t, "57014", code(<-result))
+				require.False(t, s.Release(held.Index))
+				state := b.wait(s, "it is quiet", func(s wire.State) bool { return s.Phase == wire.Quiet })
+				require.True(t, state.Result.Canceled)
+				require.Equal(t, held.Index, state.Last.Index)
+				require.False(t, conn.IsClosed())
+				s.Open(true)
+				_, err := conn.Exec(t.Context(), `select 1`)
+				if block {
+					require.Equal(t, "25P02", code(err))
+					_, err = conn.Exec(t.Context(), `rollback`)
+				}
+				require.NoError(t, err)
+				s.Open(false)
+				require.Equal(t, 0, b.count("t"))
+
+				ctx, cancel = context.WithCancel(t.Context())
+				result = b.do(func() error { _, err := conn.Exec(ctx, `insert into t values ($1)`, 1); return err })
+				b.step(s, wire.Statement)
+				b.held(s)
+				cancel()
+				b.wait(s, "the request has come", func(wire.State) bool {
+					kinds := b.kinds("client")
+					return kinds[len(kinds)-1] == wire.Canceled
+				})
+				require.Equal(t, "INSERT 0 1", s.State().Result.Tag)
+				b.step(s, wire.Commit)
+				require.NoError(t, <-result)
+				require.Equal(t, 1, b.count("t"))
+			})
+		}
+	}
+}
+
+// TestCancelWorking: a cancellation of what the server is at goes to the server.
+func TestCancelWorking(t *testing.T) {
+	b := newBench(t, "", wire.Config{Split: true})
+	conn, s := b.connect("client", noWatch)
+	ctx, cancel := context.WithCancel(t.Context())
+	result := b.do(func() error { _, err := conn.Exec(ctx, `select pg_sleep(100)`); return err })
+	require.True(t, s.Release(b.held(s).Index))
+	for sleeping := false; !sleeping; { // the server ignores a request that comes before the statement
+		require.NoError(t, b.control.QueryRow(t.Context(), `select exists (select from pg_stat_activity where wait_event = 'PgSleep' and pid = $1)`,
+			int32(s.State().PID)).Scan(&sleeping))
+	}
+	cancel()
+	require.Equal(t, "57014", code(<-result))
+}
+
+// TestClientGone: a client that goes away while a commit is held has sent all that is needed for it.
+func TestClientGone(t *testing.T) {
+	for _, held := range []wire.Kind{wire.Statement, wire.Commit} {
+		t.Run(string(held), func(t *testing.T) {
+			b := newBench(t, `create table t (id int)`, wire.Config{Split: true})
+			conn, s := b.connect("client")
+			_, err := conn.PgConn().Hijack() // pgx would send a request to cancel
+			require.NoError(t, err)
+			for _, line := range []string{"P - insert into t values (1)", "B - -", "E -", "S"} {
+				_, err := s.Write(message(t, line))
+				require.NoError(t, err)
+			}
+			if held == wire.Commit {
+				b.step(s, wire.Statement)
+			}
+			b.held(s)
+			require.NoError(t, s.Close())
+			require.ErrorIs(t, s.Close(), net.ErrClosed)
+			require.Equal(t, wire.Holding, s.State().Phase)
+			require.True(t, s.State().Gone)
+			if held == wire.Statement {
+				b.step(s, wire.Statement)
+			}
+			b.step(s, wire.Commit)
+			b.wait(s, "it has ended", func(s wire.State) bool { return s.Phase == wire.Ended })
+			require.Equal(t, 1, b.count("t"))
+		})
+	}
+}
+
+// TestServerGone: a session that is ended while a commit is held tells its client why.
+func TestServerGone(t *testing.T) {
+	for _, mode := range modes {
+		t.Run(mode.String(), func(t *testing.T) {
+			b := newBench(t, `create table t (id int)`, wire.Config{Split: true})
+			conn, s := b.connect("client", func(c *pgx.ConnConfig) { c.DefaultQueryExecMode = mode })
+			result := b.do(func() error { _, err := conn.Exec(t.Context(), `insert into t values ($1)`, 1); return err })
+			b.step(s, wire.Statement)
+			step := b.held(s)
+			_, err := b.control.Exec(t.Context(), `select pg_terminate_backend($1)`, int32(s.State().PID))
+			require.NoError(t, err)
+			state := b.wait(s, "it has ended", func(s wire.State) bool { return s.Phase == wire.Ended })
+			require.Equal(t, step.Index, state.Last.Index)
+			require.Equal(t, "57P01", state.Result.SQLState)
+			require.Equal(t, wire.Unknown, state.Result.Status)
+			require.False(t, s.Release(step.Index))
+			require.Equal(t, "57P01", code(<-result))
+			require.Equal(t, 0, b.count("t"))
+		})
+	}
+}
+
+// TestWaits: a backend that waits for a lock says so, the client is not told, and what passes can wait as well.
+func TestWaits(t *testing.T) {
+	b := newBench(t, `create table t (id int primary key); insert into t values (1)`, wire.Config{Split: true, Hide: wire.HideLog})
+	logging := func(c *pgx.ConnConfig) {
+		c.RuntimeParams["log_lock_waits"] = "on"
+		c.RuntimeParams["deadlock_timeout"] = "1ms"
+		c.RuntimeParams["client_min_messages"] = "log"
+		c.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+		c.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { t.Errorf("the client was told: %s", n.Message) }
+	}
+	one, first := b.connect("one", logging)
+	two, second := b.connect("two", logging)
+	waits := func(s wire.State) bool { return s.Phase == wire.Working && s.Waits > 0 }
+
+	done := b.do(func() error {
+		_, err := one.Exec(t.Context(), `begin; lock table t`)
+		return err
+	})
+	b.step(first, wire.Whole)
+	require.NoError(t, <-done)
+	done2 := b.do(func() error { _, err := two.Exec(t.Context(), `select $1::int from t`, 1); return err })
+	state := b.wait(second, "its Parse waits", waits)
+	require.Equal(t, wire.Pass, state.Step.Kind)
+	require.Equal(t, 0, state.Steps)
+
+	done = b.do(func() error { _, err := one.Exec(t.Context(), `rollback`); return err })
+	b.step(first, wire.Rollback)
+	require.NoError(t, <-done)
+	b.step(second, wire.Statement)
+	b.step(second, wire.Commit)
+	require.NoError(t, <-done2)
+
+	done = b.do(func() error { _, err := one.Exec(t.Context(), `insert into t values ($1)`, 2); return err })
+	b.step(first, wire.Statement)
+	done2 = b.do(func() error { _, err := two.Exec(t.Context(), `insert into t values ($1)`, 2); return err })
+	require.True(t, second.Release(b.held(second).Index))
+	b.wait(second, "it waits", waits)
+	b.step(first, wire.Commit)
+	require.NoError(t, <-done)
+	state = b.wait(second, "it has failed", func(s wire.State) bool { return s.Phase == wire.Quiet })
+	require.Equal(t, "23505", state.Result.SQLState)
+	require.Equal(t, wire.Statement, state.Last.Kind, "there is nothing to commit")
+	require.Equal(t, "23505", code(<-done2))
+	for _, e := range b.seen {
+		if e.Kind == wire.Noticed {
+			require.Equal(t, strings.Contains(e.Notice.Message, "still waiting"), e.Notice.Waits(), e.Notice.Message)
+		}
+	}
+}
+
+// TestSerializationFailure: write skew is found when the second of two commits, in whatever way it was sent.
+func TestSerializationFailure(t *testing.T) {
+	for _, mode := range modes {
+		t.Run(mode.String(), func(t *testing.T) {
+			b := newBench(t, `create table t (id int)`, wire.Config{Split: true})
+			strict := func(c *pgx.ConnConfig) {
+				c.DefaultQueryExecMode = mode
+				c.RuntimeParams["default_transaction_isolation"] = "serializable"
+			}
+			one, first := b.connect("one", strict)
+			two, second := b.connect("two", strict)
+			exec := func(conn *pgx.Conn) func() error {
+				return func() error {
+					_, err := conn.Exec(t.Context(), `insert into t select count(*) + $1 from t`, 1)
+					return err
+				}
+			}
+			done := b.do(exec(one))
+			done2 := b.do(exec(two))
+			b.step(first, wire.Statement)
+			b.step(second, wire.Statement)
+			require.Empty(t, b.step(first, wire.Commit).SQLState)
+			require.Equal(t, wire.Result{
+				SQLState: "40001", Severity: "ERROR", Status: wire.Idle,
+				Message: "could not serialize access due to read/write dependencies among transactions",
+			}, b.step(second, wire.Commit))
+			require.NoError(t, <-done)
+			require.Equal(t, "40001", code(<-done2))
+			require.Equal(t, 1, b.count("t"))
+		})
+	}
+}
+
+// TestPrepareIsAStep: under REPEATABLE READ, to prepare is to take the snapshot, and the first to do so is held.
+func TestPrepareIsAStep(t *testing.T) {
+	for _, level := range []pgx.TxIsoLevel{pgx.ReadCommitted, pgx.RepeatableRead} {
+		t.Run(string(level), func(t *testing.T) {
+			b := newBench(t, `create table t (id int)`, wire.Config{Split: true})
+			conn, s := b.connect("client")
+			seen := -1
+			done := b.do(func() error {
+				tx, err := conn.BeginTx(t.Context(), pgx.TxOptions{IsoLevel: level})
+				if err != nil {
+					return err
+				}
+				if err := tx.QueryRow(t.Context(), `select count(*) from t where id > $1`, 0).Scan(&seen); err != nil {
+					return err
+				}
+				return tx.Commit(t.Context())
+			})
+			if level == pgx.RepeatableRead {
+				b.step(s, wire.Prepare)
+			} else {
+				b.held(s)
+			}
+			_, err := b.control.Exec(t.Context(), `insert into t values (1)`)
+			require.NoError(t, err)
+			b.step(s, wire.Statement)
+			b.step(s, wire.Commit)
+			require.NoError(t, <-done)
+			require.Equal(t, map[pgx.TxIsoLevel]int{pgx.ReadCommitted: 1, pgx.RepeatableRead: 0}[level], seen)
+		})
+	}
+}
+
+// TestSlowReader: a step is seen to end although its client does not read.
+func TestSlowReader(t *testing.T) {
+	b := newBench(t, "", wire.Config{Split: true})
+	conn, s := b.connect("client", func(c *pgx.ConnConfig) { c.DefaultQueryExecMode = pgx.QueryExecModeExec })
+	rows, read := make(chan pgx.Rows, 1), make(chan struct{})
+	done := b.do(func() error {
+		r, err := conn.Query(t.Context(), `select repeat('x', 1000) from generate_series(1, 4000)`)
+		rows <- r
+		<-read
+		return err
+	})
+	require.EqualValues(t, 4000, b.step(s, wire.Statement).Rows)
+	b.held(s)
+	close(read)
+	require.NoError(t, <-done)
+	s.Open(true)
+	r := <-rows
+	n := 0
+	for r.Next() {
+		n++
+	}
+	require.NoError(t, r.Err())
+	require.Equal(t, 4000, n)
+}
+
+// TestLargeMessages: neither side waits for the other to read, however much there is to write.
+func TestLargeMessages(t *testing.T) {
+	for _, split := range []bool{false, true} {
+		b := newBench(t, `create table t (v text)`, wire.Config{Split: split, Hold: func(wire.Step) bool { return false }})
+		conn, _ := b.connect("client")
+		big := strings.Repeat("x", 4<<20)
+		batch := &pgx.Batch{}
+		for range 8 {
+			batch.Queue(`select $1::text`, big).Query(func(rows pgx.Rows) error {
+				for rows.Next() {
+					require.Len(t, rows.RawValues()[0], len(big))
+				}
+				return rows.Err()
+			})
+		}
+		require.NoError(t, conn.SendBatch(t.Context(), batch).Close())
+		n, err := conn.PgConn().CopyFrom(t.Context(), io.LimitReader(endless{}, 40<<20), `copy t from stdin`)
+		require.NoError(t, err)
+		require.EqualValues(t, 40<<20/64, n.RowsAffected())
+		var out counter
+		_, err = conn.PgConn().CopyTo(t.Context(), &out, `copy t to stdout`)
+		require.NoError(t, err)
+		require.EqualValues(t, 40<<20, out)
+	}
+}
+
+// endless is lines of 64 bytes.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	n := len(p) / 64 * 64
+	for i := range n {
+		p[i] = 'y'
+		if i%64 == 63 {
+			p[i] = '\n'
+		}
+	}
+	return n, nil
+}
+
+// TestConn: what net.Conn promises, of a client that waits for a step.
+func TestConn(t *testing.T) {
+	b := newBench(t, "", wire.Config{Split: true})
+	conn, s := b.connect("client")
+	hijacked, err := conn.PgConn().Hijack()
+	require.NoError(t, err)
+	c := hijacked.Conn
+	require.NotNil(t, c.LocalAddr())
+	require.Equal(t, "unix", c.RemoteAddr().Network())
+	p := make([]byte, 10)
+
+	require.NoError(t, c.SetReadDeadline(time.Now().Add(10*time.Millisecond)))
+	_, err = c.Read(p)
+	var timeout net.Error
+	require.ErrorAs(t, err, &timeout)
+	require.True(t, timeout.Timeout())
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.NoError(t, c.SetReadDeadline(time.Time{}))
+
+	unblocked := make(chan error, 1)
+	go func() { _, err := c.Read(p); unblocked <- err }()
+	time.Sleep(5 * time.Millisecond) // that Read has begun to wait; otherwise less is tested, and nothing fails
+	require.NoError(t, c.SetDeadline(time.Now().Add(-time.Second)))
+	require.ErrorIs(t, <-unblocked, os.ErrDeadlineExceeded)
+	_, err = c.Write(message(t, "Q select 1"))
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.NoError(t, c.SetDeadline(time.Now().Add(time.Minute)))
+
+	_, err = c.Write(message(t, "Q select 1"))
+	require.NoError(t, err)
+	b.step(s, wire.Statement)
+	n, err := c.Read(p)
+	require.NoError(t, err)
+	require.Equal(t, byte('T'), p[0])
+	require.Equal(t, 10, n)
+	go func() {
+		_, err := io.Copy(io.Discard, c)
+		unblocked <- err
+	}()
+	require.NoError(t, c.Close())
+	require.ErrorIs(t, <-unblocked, net.ErrClosed)
+	_, err = c.Write(p)
+	require.ErrorIs(t, err, net.ErrClosed)
+	require.ErrorIs(t, c.SetDeadline(time.Time{}), net.ErrClosed)
+	require.NoError(t, b.gate.Close())
+	require.Equal(t, wire.Ended, s.State().Phase)
+	require.True(t, s.State().Result.Lost)
+}
+
+// TestCallback: an event may be answered at once, from within.
+func TestCallback(t *testing.T) {
+	sessions := map[string]*wire.Session{}
+	var mu sync.Mutex
+	gate := wire.New(wire.Config{Split: true, Events: func(e wire.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		if e.Kind == wire.Held {
+			sessions[e.Session].Release(e.Step.Index)
+		}
+	}})
+	b := newBench(t, `create table t (id int)`, wire.Config{})
+	b.gate = gate
+	conn, s := b.connect("client")
+	mu.Lock()
+	sessions["client"] = s
+	mu.Unlock()
+	for i := range 50 {
+		_, err := conn.Exec(t.Context(), `insert into t values ($1)`, i)
+		require.NoError(t, err)
+	}
+	require.Equal(t, 100, s.State().Answered)
+}
