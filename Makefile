@@ -3,6 +3,9 @@ GOFUMPT      = go run mvdan.cc/gofumpt@v0.12.0
 GOLANGCI     = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK  = go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
+# The race detector needs a C compiler; without one the tests run without it.
+RACE := $(shell command -v $$(go env CC) >/dev/null 2>&1 && echo -race)
+
 VERSIONS ?= 15 16 17 18
 FUZZTIME ?= 5s
 
@@ -19,7 +22,7 @@ demo: build ## the main job: run every scenario with every defence at every migr
 	./bin/interlock run
 
 test: ## the tests, with the race detector; finds a Postgres itself
-	go test -race -timeout 5m ./...
+	go test $(RACE) -timeout 5m ./...
 
 check: fmt-check vet lint tidy-check test-docker fuzz test-flaky vuln ## everything that CI runs besides test
 
@@ -39,10 +42,10 @@ tidy-check:
 	go mod tidy -diff
 
 test-docker: ## the Docker ways and the whole run on each of them; needs a Docker daemon
-	INTERLOCK_TEST_DOCKER=1 go test -race -count 1 -timeout 10m ./harness/server/docker ./harness/server/dockertest ./harness/server/auto
+	INTERLOCK_TEST_DOCKER=1 go test $(RACE) -count 1 -timeout 10m ./harness/server/docker ./harness/server/dockertest ./harness/server/auto
 
 test-flaky: ## the concurrent parts, many times over
-	go test -race -count 20 -timeout 10m -run 'Kill|Parallel|Barrier|Play' ./harness/server/local ./harness/stress
+	go test $(RACE) -count 20 -timeout 10m -run 'Kill|Parallel|Barrier|Play' ./harness/server/local ./harness/stress
 
 fuzz: ## each fuzz target for FUZZTIME
 	@for package in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n 1 dirname | sort -u); do \
@@ -63,7 +66,7 @@ matrix: build ## the tests and the demo on each of VERSIONS; the binaries are do
 	done
 
 benchmarks: ## the figures of docs/BENCHMARKS.md
-	go test -run '^$$' -bench . -benchtime 20x -timeout 30m ./harness/server/... ./cmd/interlock
+	go test -run '^$$' -bench . -benchtime 20x -timeout 30m ./harness/server/... ./scenarios ./harness/sched ./harness/wire
 
 clean: ## remove what was built
 	rm -rf bin interlock-out
