@@ -274,6 +274,9 @@ func finish(run *history.Run, trouble error) {
 	}
 	if trouble != nil {
 		run.Trouble = trouble.Error()
+		if errors.Is(trouble, context.Canceled) {
+			run.Trouble = "interrupted"
+		}
 		run.Verdict = history.Worst(run.Verdict, history.Unknown)
 	}
 }

@@ -16,7 +16,11 @@ const mostMarkdown = 900 << 10
 func Markdown(w io.Writer, run history.Run) error {
 	s := tell(run)
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "### %s %s\n\n", s.tone.mark(), markdown(s.headline))
+	mark := s.tone.mark()
+	if s.tone == allowed || s.tone == caught { // what broke, broke as it must
+		mark = held.mark()
+	}
+	fmt.Fprintf(&b, "### %s %s\n\n", mark, markdown(s.headline))
 	for _, it := range s.items {
 		for _, note := range it.notes {
 			fmt.Fprintf(&b, "- %s %s: %s\n", it.tone.mark(), markdown(it.name), markdown(note))
