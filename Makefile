@@ -41,8 +41,10 @@ lint: ## golangci-lint, with the short list of .golangci.yml
 tidy-check:
 	go mod tidy -diff
 
-test-docker: ## the Docker ways and the whole run on each of them; needs a Docker daemon
+test-docker: build ## the Docker ways and the whole run on each of them; needs a Docker daemon
 	INTERLOCK_TEST_DOCKER=1 go test $(RACE) -count 1 -timeout 10m ./harness/server/docker ./harness/server/dockertest ./harness/server/auto
+	./bin/interlock run --postgres docker --out interlock-out/docker
+	./bin/interlock run --postgres dockertest --out interlock-out/dockertest
 
 test-flaky: ## the concurrent parts, many times over
 	go test $(RACE) -count 20 -timeout 10m -run 'Kill|Parallel|Barrier|Play' ./harness/server/local ./harness/stress
