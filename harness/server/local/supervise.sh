@@ -27,6 +27,7 @@ if read -r _ <&3; then
 		wait "$server"
 	done
 	kill -KILL "$watcher" 2>/dev/null
+	wait "$watcher" 2>/dev/null
 fi
 
 rm -rf "$dir"
