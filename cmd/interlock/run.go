@@ -179,6 +179,9 @@ func (o *output) finish(run *history.Run) error {
 	if err == nil {
 		err = o.writeReports(*run)
 	}
+	if err == nil && !o.Quiet {
+		defer fmt.Fprintf(o.stderr, "Reports: %s · junit.xml · summary.md\n", filepath.Join(o.Out, "run.json"))
+	}
 	return errors.Join(o.print(*run), err)
 }
 
