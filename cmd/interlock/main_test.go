@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -42,15 +43,11 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
-			cache, err := os.UserCacheDir()
-			if err != nil {
-				return err
+			for _, name := range []string{"INTERLOCK_TEST_VERSION", "INTERLOCK_CACHE", "XDG_CACHE_HOME", "HOME"} { // the cache is shared
+				if value, ok := os.LookupEnv(name); ok {
+					env.Setenv(name, value)
+				}
 			}
-			for _, name := range []string{"INTERLOCK_TEST_VERSION", "INTERLOCK_CACHE"} {
-				env.Setenv(name, os.Getenv(name))
-			}
-			env.Setenv("XDG_CACHE_HOME", cache)
-			env.Setenv("HOME", os.Getenv("HOME"))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -62,7 +59,8 @@ func TestScripts(t *testing.T) {
 func exits(ts *testscript.TestScript, _ bool, args []string) {
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	if version := ts.Getenv("INTERLOCK_TEST_VERSION"); version != "" && len(args) > 2 && (args[2] == "run" || args[2] == "replay") {
+	version := ts.Getenv("INTERLOCK_TEST_VERSION")
+	if version != "" && len(args) > 2 && (args[2] == "run" || args[2] == "replay") && !slices.Contains(args, "--pg-version") {
 		args = append(args, "--pg-version", version)
 	}
 	err = ts.Exec(args[1], args[2:]...)
