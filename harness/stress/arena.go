@@ -76,13 +76,13 @@ func (a *Arena) seat(ctx context.Context, n int, client race.Client) (*pgx.Conn,
 	if maps.Equal(s.settings, client.Settings) {
 		return s.conn, nil
 	}
-	if _, err := s.conn.Exec(ctx, `reset all`); err != nil {
-		return nil, fmt.Errorf("resetting the session of client %s: %w", client.Name, err)
-	}
+	batch := &pgx.Batch{}
+	batch.Queue(`reset all`)
 	for _, name := range slices.Sorted(maps.Keys(client.Settings)) {
-		if _, err := s.conn.Exec(ctx, `select set_config($1, $2, false)`, name, client.Settings[name]); err != nil {
-			return nil, fmt.Errorf("setting %s of client %s: %w", name, client.Name, err)
-		}
+		batch.Queue(`select set_config($1, $2, false)`, name, client.Settings[name])
+	}
+	if err := s.conn.SendBatch(ctx, batch).Close(); err != nil {
+		return nil, fmt.Errorf("settings %v of client %s: %w", client.Settings, client.Name, err)
 	}
 	s.settings = client.Settings
 	return s.conn, nil
