@@ -23,7 +23,7 @@ type Config struct {
 	Workloads []Workload
 
 	Seed   int64         // the same seed generates the same inputs, on every machine
-	Rounds int           // for a workload at a stage; default 100
+	Rounds int           // for a workload at a stage; default 60
 	For    time.Duration // the same, in time; default 2 s. A negative control is given up only when both bounds are reached
 	Keep   bool          // keep the database of a finding, in the state that broke the invariant
 

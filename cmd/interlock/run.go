@@ -21,7 +21,7 @@ type runCommand struct {
 	schema
 	At      int64         `help:"Stop at this migration, instead of running at each of them (or, of a directory of yours, at the last)." placeholder:"VERSION" group:"Migrations"`
 	Seed    int64         `help:"Seed of the generated inputs; the same seed, the same inputs. Default: a new one, which is printed." placeholder:"N" group:"Bounds"`
-	Rounds  int           `help:"Rounds of a scenario with a defence at a migration." default:"100" group:"Bounds"`
+	Rounds  int           `help:"Rounds of a scenario with a defence at a migration." default:"60" group:"Bounds"`
 	For     time.Duration `help:"The longest that one may take. A negative control is given up only when both bounds are reached." default:"2s" group:"Bounds"`
 	Clients int           `help:"The most clients at once." default:"4" group:"Bounds"`
 	Keep    bool          `help:"Keep the database of a finding, print its DSN, and, where the server is ours, keep it running until Ctrl-C."`

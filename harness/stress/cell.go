@@ -14,7 +14,7 @@ import (
 // Config bounds what is spent on one cell. Every field's zero means its default.
 type Config struct {
 	Seed   int64
-	Rounds int           // a cell; default 100
+	Rounds int           // a cell; default 60
 	For    time.Duration // a cell, shrinking apart; default 2 s. A negative control is given up only when both bounds are reached
 	Limit  time.Duration // one round, after which its clients count as hanging; default 10 s
 	Keep   int           // rounds recorded in full; default 100
@@ -23,7 +23,7 @@ type Config struct {
 
 // Resolve returns the configuration with its defaults filled in.
 func (c Config) Resolve() Config {
-	c.Rounds = orDefault(c.Rounds, 100)
+	c.Rounds = orDefault(c.Rounds, 60)
 	c.For = orDefault(c.For, 2*time.Second)
 	c.Limit = orDefault(c.Limit, 10*time.Second)
 	c.Keep = orDefault(c.Keep, 100)
