@@ -57,9 +57,10 @@ type Kind string
 
 // The kinds of run.
 const (
-	KindRun    Kind = "run"
-	KindReplay Kind = "replay"
-	KindCheck  Kind = "check"
+	KindRun     Kind = "run"
+	KindExplore Kind = "explore"
+	KindReplay  Kind = "replay"
+	KindCheck   Kind = "check"
 )
 
 // Tool is the Interlock that made the run.
@@ -108,6 +109,7 @@ type Cell struct {
 	Coverage   Coverage    `json:"coverage"`
 	Trouble    string      `json:"trouble,omitempty"` // what kept the cell from being judged
 
+	Explorations    []Exploration    `json:"explorations,omitempty"`
 	Counterexamples []Counterexample `json:"counterexamples,omitempty"`
 	Rounds          []Round          `json:"rounds,omitempty"` // the first Coverage.Kept of them
 }
@@ -214,17 +216,26 @@ type Table struct {
 
 // Counterexample is a violation made as small as it would go, and repeated.
 type Counterexample struct {
-	Invariant  string   `json:"invariant"`
-	Found      Round    `json:"found"`      // as it was met
-	Round      Round    `json:"round"`      // the smallest that still breaks it
-	Clients    int      `json:"clients"`    // in the smallest
-	Tried      int      `json:"tried"`      // inputs tried on the way
-	Reproduced int      `json:"reproduced"` // how many of Repeated runs of the smallest broke it again
-	Repeated   int      `json:"repeated"`
-	Database   string   `json:"database,omitempty"` // DSN of the database that was kept
-	Again      string   `json:"again"`              // the command that repeats it
-	File       string   `json:"file,omitempty"`     // the run file with this counterexample alone
-	Elapsed    Duration `json:"elapsed"`            // spent on shrinking and repeating
+	Invariant  string `json:"invariant"`
+	Found      Round  `json:"found"`      // as it was met
+	Round      Round  `json:"round"`      // the smallest that still breaks it
+	Clients    int    `json:"clients"`    // in the smallest
+	Tried      int    `json:"tried"`      // inputs tried on the way
+	Reproduced int    `json:"reproduced"` // how many of Repeated runs of the smallest broke it again
+	Repeated   int    `json:"repeated"`
+	Database   string `json:"database,omitempty"` // DSN of the database that was kept
+
+	// Interleaving breaks the invariant, every time; nil: it was met by luck, and no order is known. Nearest is the order that parts from it as
+	// late as can be and does not break the invariant, at release number Parts; nil: there is none.
+	Interleaving *Interleaving `json:"interleaving,omitempty"`
+	Nearest      *Interleaving `json:"nearest,omitempty"`
+	Parts        int           `json:"parts,omitempty"`
+	Preemptions  int           `json:"preemptions"`     // in Interleaving: releases of another client although the last could have gone on
+	Order        int           `json:"order,omitempty"` // in which executed interleaving of the search it was found, from 1
+
+	Again   string   `json:"again"`          // the command that repeats it
+	File    string   `json:"file,omitempty"` // the run file with this counterexample alone
+	Elapsed Duration `json:"elapsed"`        // spent on shrinking and repeating
 }
 
 // Check is what a read-only look at a database found.

@@ -28,6 +28,10 @@ type Client struct {
 	// Settings are run-time parameters of the client's session, such as TimeZone, set before the race begins.
 	Settings map[string]string
 
+	// Prepare runs on the client's own connection before the race begins, Finish when all clients are done: one client after another, alone.
+	// They are no part of the race; a transaction that Prepare leaves open is the one in which the operations run. Nil: nothing to do.
+	Prepare, Finish func(ctx context.Context, conn *pgx.Conn) error
+
 	Operations []Operation
 }
 
