@@ -225,6 +225,10 @@ type Counterexample struct {
 	Repeated   int    `json:"repeated"`
 	Database   string `json:"database,omitempty"` // DSN of the database that was kept
 
+	Query    string   `json:"query,omitempty"`    // the invariant's
+	Outcomes bool     `json:"outcomes,omitempty"` // the query reads what the clients were told, in the table interlock_outcomes
+	Start    []string `json:"start,omitempty"`    // statements that put the starting rows in place
+
 	// Interleaving breaks the invariant, every time; nil: it was met by luck, and no order is known. Nearest is the order that parts from it as
 	// late as can be and does not break the invariant, at release number Parts; nil: there is none.
 	Interleaving *Interleaving `json:"interleaving,omitempty"`
