@@ -1,9 +1,10 @@
-package stress
+package arena
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -12,61 +13,16 @@ import (
 	"github.com/interlock-pg/interlock/harness/race"
 )
 
-// watch looks at the invariants that need no outcomes, over and over until done is closed, each time in a snapshot of its own, and returns the
-// first violation of each, and how often it looked.
-func (a *Arena) watch(ctx context.Context, invariants []race.Invariant, done <-chan struct{}) ([]history.Violation, int, error) {
-	var seen []history.Violation
-	looks := 0
-	broken := map[string]bool{}
-	for {
-		for _, inv := range invariants {
-			select {
-			case <-done:
-				return seen, looks, nil
-			default:
-			}
-			if inv.Outcomes || broken[inv.Name] {
-				continue
-			}
-			rows, err := inv.Offending(ctx, a.watcher)
-			if err != nil {
-				return seen, looks, err
-			}
-			looks++
-			if len(rows.Rows) > 0 {
-				broken[inv.Name] = true
-				seen = append(seen, history.Violation{Invariant: inv.Name, Moment: history.Running, Rows: rows})
-			}
-		}
-		if len(broken) == watchable(invariants) {
-			select {
-			case <-done:
-			case <-ctx.Done():
-			}
-			return seen, looks, nil
-		}
-	}
-}
-
-func watchable(invariants []race.Invariant) (n int) {
-	for _, inv := range invariants {
-		if !inv.Outcomes {
-			n++
-		}
-	}
-	return n
-}
-
-// judge looks at all invariants once nobody runs any more.
-func (a *Arena) judge(ctx context.Context, invariants []race.Invariant, operations []history.Operation) ([]history.Violation, error) {
-	if watchable(invariants) < len(invariants) {
+// Judge looks at all invariants once nobody runs any more.
+func (a *Arena) Judge(ctx context.Context, invariants []race.Invariant, operations []history.Operation) ([]history.Violation, error) {
+	if slices.ContainsFunc(invariants, func(inv race.Invariant) bool { return inv.Outcomes }) {
 		if err := a.fillOutcomes(ctx, operations); err != nil {
 			return nil, err
 		}
 	}
 	var broken []history.Violation
 	for _, inv := range invariants {
-		rows, err := inv.Offending(ctx, a.control)
+		rows, err := inv.Offending(ctx, a.Control)
 		if err != nil {
 			return nil, err
 		}
@@ -108,7 +64,7 @@ func (a *Arena) fillOutcomes(ctx context.Context, operations []history.Operation
 	batch := &pgx.Batch{}
 	batch.Queue(`delete from interlock_outcomes`)
 	batch.Queue(`insert into interlock_outcomes select * from json_populate_recordset(null::interlock_outcomes, $1)`, raw)
-	if err := a.control.SendBatch(ctx, batch).Close(); err != nil {
+	if err := a.Control.SendBatch(ctx, batch).Close(); err != nil {
 		return fmt.Errorf("recording outcomes: %w", err)
 	}
 	return nil
