@@ -2,6 +2,8 @@ package race
 
 import (
 	"context"
+	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -18,6 +20,26 @@ type Scenario struct {
 
 	// Invariants must hold during the race and after it.
 	Invariants []Invariant
+}
+
+// Named returns the scenario with a name for each client that has none: A, B, C and so on.
+func (s Scenario) Named() Scenario {
+	s.Clients = slices.Clone(s.Clients)
+	for i, c := range s.Clients {
+		if c.Name == "" {
+			s.Clients[i].Name = clientName(i)
+		}
+	}
+	return s
+}
+
+// clientName returns A … Z, then A1 … Z1, and so on.
+func clientName(i int) string {
+	name := string(rune('A' + i%26))
+	if i >= 26 {
+		name += fmt.Sprint(i / 26)
+	}
+	return name
 }
 
 // Client is one concurrent actor: its operations run one after another, on one connection.

@@ -98,27 +98,7 @@ func (w Workload) Decode(raw json.RawMessage) (Input, error) {
 }
 
 // Scenario builds the scenario of an input. Clients without a name are called A, B, C and so on.
-func (w Workload) Scenario(in Input) Scenario {
-	s := w.build(in.value)
-	clients := make([]Client, len(s.Clients))
-	for i, c := range s.Clients {
-		if c.Name == "" {
-			c.Name = clientName(i)
-		}
-		clients[i] = c
-	}
-	s.Clients = clients
-	return s
-}
-
-// clientName returns A … Z, then A1 … Z1, and so on.
-func clientName(i int) string {
-	name := string(rune('A' + i%26))
-	if i >= 26 {
-		name += fmt.Sprint(i / 26)
-	}
-	return name
-}
+func (w Workload) Scenario(in Input) Scenario { return w.build(in.value).Named() }
 
 // Shrinks returns the inputs that are one step simpler, in the order of the generator's shrinker.
 func (w Workload) Shrinks(in Input) iter.Seq[Input] {

@@ -43,6 +43,9 @@ func (s *Server) Template(ctx context.Context, prepare func(context.Context, *pg
 	return t, errors.Join(err, conn.Close(ctx))
 }
 
+// Server returns the server that it is on.
+func (t *Template) Server() *Server { return t.server }
+
 // Drop removes the template. Its clones stay.
 func (t *Template) Drop(ctx context.Context) error { return t.server.drop(ctx, t.name) }
 

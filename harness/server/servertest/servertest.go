@@ -60,8 +60,8 @@ func Stop() error {
 	return shared.srv.Stop(context.Background())
 }
 
-// Database returns a fresh database, with the schema that a script makes, for the time of a test.
-func Database(t testing.TB, script string) *server.Database {
+// Template returns a database with the schema that a script makes, to be cloned, for the time of a test.
+func Template(t testing.TB, script string) *server.Template {
 	t.Helper()
 	ctx := context.Background()
 	template, err := Server(t).Template(ctx, func(ctx context.Context, config *pgx.ConnConfig) error {
@@ -75,12 +75,24 @@ func Database(t testing.TB, script string) *server.Database {
 	if err != nil {
 		t.Fatal(err)
 	}
-	db, err := template.Database(ctx)
+	t.Cleanup(func() {
+		if err := template.Drop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return template
+}
+
+// Database returns a fresh database, with the schema that a script makes, for the time of a test.
+func Database(t testing.TB, script string) *server.Database {
+	t.Helper()
+	ctx := context.Background()
+	db, err := Template(t, script).Database(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := errors.Join(db.Drop(ctx), template.Drop(ctx)); err != nil {
+		if err := db.Drop(ctx); err != nil {
 			t.Error(err)
 		}
 	})

@@ -1,0 +1,328 @@
+package explore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/harness/race"
+	"github.com/interlock-pg/interlock/harness/sched"
+	"github.com/interlock-pg/interlock/harness/server"
+)
+
+// Config says how to search. The zero value is a good default.
+type Config struct {
+	Strategy    sched.Strategy // default reduced
+	Seed        int64          // of random and pct
+	Depth       int            // of the bugs that pct looks for; 0: 3
+	Preemptions int            // the most that an order of strategy all has; 0: no bound; negative: none at all
+	Schedule    []int          // what strategy replay repeats: the clients to release, by their place in the scenario
+
+	Limit   int           // interleavings; 0: no limit, but for random and pct, which then make 1,000
+	For     time.Duration // 0: no limit
+	Workers int           // databases that are worked on at once; 0: as many as there are cores. The result does not depend on it
+
+	StopAtFirst bool // end the search with the first interleaving that violates an invariant
+
+	AtEnd bool        // do not look at the invariants after every commit, only when all clients are done
+	Rules sched.Rules // of the reduction; the zero value is the safe version
+
+	// Note is called when all clients are done, and what it returns is kept of the interleaving, for Each: such as what is in the tables then.
+	// It is called by several workers at once.
+	Note func(context.Context, Look) (string, error)
+
+	// Each is told of every interleaving that was run to its end, in an order that does not depend on the number of workers. False ends the
+	// search.
+	Each func(Interleaving) bool
+}
+
+// Interleaving is one that was executed.
+type Interleaving struct {
+	Number      int      // in the order of the search, from 1
+	Choices     []int    // the clients that were released
+	Preemptions int      // choices that left a client which could have gone on
+	Told        string   // what the clients were told, as "A created; B conflict"
+	Broken      []string // invariants
+	Note        string   // what Config.Note returned
+}
+
+// Result is what a search found.
+type Result struct {
+	history.Exploration
+	First    map[string]Interleaving // the first that violates each invariant, by its name
+	Mismatch *sched.Mismatch         // where a replayed schedule no longer fits; nil: it does
+	Err      error                   // why the search ended early, if it was for trouble; Exploration.Trouble has it as text
+}
+
+// DefaultLimit is how many interleavings random and pct make by default.
+const DefaultLimit = 1000
+
+// Explorer explores scenarios on clones of one template, one scenario at a time. It keeps its databases from one search to the next.
+type Explorer struct {
+	template *server.Template
+	stages   []*stage // those that are not in use
+	survey   *stage   // for finding out what statements touch
+}
+
+// New returns an explorer for scenarios on the schema of a template.
+func New(template *server.Template) *Explorer { return &Explorer{template: template} }
+
+// Close drops the databases.
+func (e *Explorer) Close(ctx context.Context) error {
+	var errs []error
+	for _, st := range e.stages {
+		errs = append(errs, st.Close(ctx))
+	}
+	if e.survey != nil {
+		errs = append(errs, e.survey.Close(ctx))
+	}
+	e.stages, e.survey = nil, nil
+	return errors.Join(errs...)
+}
+
+// Explore searches the interleavings of a scenario, which build makes anew for each of them. An error means that the search could not begin, or
+// that ctx is done; trouble on the way is in the result, with what was found until then.
+func (e *Explorer) Explore(ctx context.Context, build func() race.Scenario, config Config) (Result, error) {
+	began := time.Now()
+	if config.Strategy == "" {
+		config.Strategy = sched.Reduced
+	}
+	if config.Workers <= 0 {
+		config.Workers = runtime.GOMAXPROCS(0)
+	}
+	if config.Limit == 0 && (config.Strategy == sched.Random || config.Strategy == sched.PCT) {
+		config.Limit = DefaultLimit
+	}
+	named := func() race.Scenario { return build().Named() }
+	x := &search{Config: config, build: named, result: Result{
+		Exploration: history.Exploration{
+			Strategy: string(config.Strategy), Clients: len(build().Clients), Outcomes: map[string]int{}, Workers: config.Workers,
+		},
+		First: map[string]Interleaving{},
+	}}
+	if err := x.begin(ctx, e); err != nil {
+		return x.result, err
+	}
+	var workers sync.WaitGroup
+	var mu sync.Mutex
+	for range x.Workers {
+		workers.Go(func() {
+			mu.Lock()
+			st, err := e.stage(ctx)
+			mu.Unlock()
+			if err != nil {
+				x.fail(err)
+				return
+			}
+			if err := x.work(ctx, st); err != nil {
+				x.fail(err)
+				err = st.Close(context.WithoutCancel(ctx)) // whatever state it is in
+				if err != nil {
+					x.fail(err)
+				}
+				return
+			}
+			mu.Lock()
+			e.stages = append(e.stages, st)
+			mu.Unlock()
+		})
+	}
+	workers.Wait()
+	x.conclude()
+	x.result.Elapsed = history.Since(began)
+	return x.result, context.Cause(ctx)
+}
+
+// stage returns one that is not in use. Calls must not overlap.
+func (e *Explorer) stage(ctx context.Context) (*stage, error) {
+	if n := len(e.stages); n > 0 {
+		st := e.stages[n-1]
+		e.stages = e.stages[:n-1]
+		return st, nil
+	}
+	return openStage(ctx, e.template)
+}
+
+// search is a search under way.
+type search struct {
+	Config
+	build  func() race.Scenario
+	sched  *sched.Search
+	survey *survey
+	until  time.Time // zero: no limit
+
+	mu       sync.Mutex
+	result   Result
+	diverged int // runs
+}
+
+// begin prepares the search.
+func (x *search) begin(ctx context.Context, e *Explorer) error {
+	config := sched.Config{
+		Strategy: x.Strategy, Clients: x.result.Clients, Rules: x.Rules, Seed: x.Seed, Depth: x.Depth, Preemptions: x.Preemptions, Settled: x.settled,
+	}
+	if x.Strategy == sched.Random || x.Strategy == sched.PCT {
+		config.Runs = x.Limit
+	}
+	for _, client := range x.Schedule {
+		config.Schedule = append(config.Schedule, sched.Step{Client: client})
+	}
+	if x.Strategy == sched.Reduced {
+		if e.survey == nil {
+			st, err := openStage(ctx, e.template)
+			if err != nil {
+				return err
+			}
+			e.survey = st
+		}
+		var err error
+		if x.survey, err = newSurvey(ctx, x.build, e.survey.arena, e.survey.locks); err != nil {
+			return err
+		}
+		config.Catalog = x.survey.catalog.Catalog
+		if !x.AtEnd {
+			config.Watch = x.survey.watch
+		}
+	}
+	if x.For > 0 {
+		x.until = time.Now().Add(x.For)
+	}
+	var err error
+	x.sched, err = sched.New(config)
+	return err
+}
+
+// retries is how often a run that diverged is tried again before it is taken for what the scenario is like.
+const retries = 2
+
+// work makes runs until there are no more.
+func (x *search) work(ctx context.Context, st *stage) error {
+	for r := x.sched.Next(); r != nil; r = x.sched.Next() {
+		if !x.until.IsZero() && time.Now().After(x.until) {
+			r.Abandon()
+			x.sched.Stop()
+			return nil
+		}
+		p, err := st.play(ctx, x.build(), r, x.survey, x.AtEnd)
+		switch {
+		case errors.Is(err, sched.ErrDiverged) && x.again():
+			r.Abandon()
+			continue
+		case err != nil:
+			r.Abandon()
+			x.sched.Stop()
+			return err
+		}
+		i := Interleaving{Told: told(p)}
+		for _, v := range p.round.Violations {
+			if !slices.Contains(i.Broken, v.Invariant) {
+				i.Broken = append(i.Broken, v.Invariant)
+			}
+		}
+		if x.Note != nil && !p.cut {
+			if i.Note, err = x.Note(ctx, Look{Conn: st.arena.Control, Round: p.round}); err != nil {
+				r.Abandon()
+				x.sched.Stop()
+				return err
+			}
+		}
+		r.End(ended{i, p.wakes})
+	}
+	return nil
+}
+
+// ended is what is kept of a run until it is settled.
+type ended struct {
+	Interleaving
+	wakes int
+}
+
+// Look is what Config.Note is given: a connection to the database as the clients left it, and what they were told.
+type Look struct {
+	Conn  *pgx.Conn
+	Round history.Round
+}
+
+// settled is told of each run by the scheduler, in its order.
+func (x *search) settled(r *sched.Run) bool {
+	e := r.Result.(ended)
+	if r.Status != sched.Complete {
+		return true // cut short for its length; the coverage says so
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	i := e.Interleaving
+	i.Number, i.Preemptions = x.result.Executed+1, r.Preemptions
+	for _, step := range r.Schedule {
+		i.Choices = append(i.Choices, step.Client)
+	}
+	x.result.Executed++
+	x.result.WakeOrders += e.wakes
+	x.result.Outcomes[i.Told]++
+	if len(i.Broken) > 0 {
+		x.result.Violating++
+	}
+	for _, name := range i.Broken {
+		if _, seen := x.result.First[name]; !seen {
+			x.result.First[name] = i
+		}
+	}
+	x.result.Mismatch = r.Mismatch
+	goOn := x.Each == nil || x.Each(i)
+	return goOn && !(x.StopAtFirst && len(i.Broken) > 0) && (x.Limit == 0 || x.result.Executed < x.Limit)
+}
+
+// again counts the runs that diverged, and reports whether one more may be tried again.
+func (x *search) again() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.diverged++
+	return x.diverged <= retries
+}
+
+// fail notes why the search ends early.
+func (x *search) fail(err error) {
+	x.sched.Stop()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.result.Err == nil {
+		x.result.Err = err
+		x.result.Trouble = err.Error()
+	}
+}
+
+// conclude says what was covered.
+func (x *search) conclude() {
+	c := x.sched.Coverage()
+	x.result.Asleep, x.result.Preemptions, x.result.Bound = c.Asleep, c.Preemptions, c.Bound
+	x.result.Complete = c.Exhaustive && x.result.Err == nil
+	if c.Possible != nil {
+		x.result.Possible = c.Possible.String()
+	}
+	if c.TooLong > 0 && x.result.Trouble == "" {
+		x.result.Trouble = fmt.Sprintf("%d interleavings were cut short, for a client makes steps without end", c.TooLong)
+	}
+}
+
+// told returns what the clients were told, in words.
+func told(p played) string {
+	var clients []string
+	for _, name := range p.interleaving.Clients {
+		var words []string
+		for _, op := range p.round.Operations {
+			if op.Client == name {
+				words = append(words, op.Outcome)
+			}
+		}
+		clients = append(clients, name+" "+strings.Join(words, ", "))
+	}
+	return strings.Join(clients, "; ")
+}

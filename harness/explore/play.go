@@ -1,0 +1,49 @@
+package explore
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/harness/race"
+	"github.com/interlock-pg/interlock/harness/sched"
+)
+
+// Execution is one interleaving with all that happened in it.
+type Execution struct {
+	Round        history.Round
+	Interleaving history.Interleaving
+	Preemptions  int
+	Mismatch     *sched.Mismatch // where the choices did not fit; nil: they did
+}
+
+// Breaks reports whether the invariant was seen broken.
+func (x Execution) Breaks(invariant string) bool {
+	return slices.ContainsFunc(x.Round.Violations, func(v history.Violation) bool { return v.Invariant == invariant })
+}
+
+// Play executes one interleaving: that in which clients are released in this order. Where the order does not fit, or is at its end, it goes on as
+// near to it as it can, preferring the client that went last.
+func (e *Explorer) Play(ctx context.Context, s race.Scenario, choices []int) (Execution, error) {
+	config := sched.Config{Strategy: sched.Replay}
+	for _, client := range choices {
+		config.Schedule = append(config.Schedule, sched.Step{Client: client})
+	}
+	search, err := sched.New(config)
+	if err != nil {
+		return Execution{}, err
+	}
+	st, err := e.stage(ctx)
+	if err != nil {
+		return Execution{}, err
+	}
+	r := search.Next()
+	p, err := st.play(ctx, s.Named(), r, nil, false)
+	if err != nil {
+		return Execution{Round: p.round, Interleaving: p.interleaving}, errors.Join(err, st.Close(context.WithoutCancel(ctx)))
+	}
+	r.End(nil)
+	e.stages = append(e.stages, st)
+	return Execution{Round: p.round, Interleaving: p.interleaving, Preemptions: r.Preemptions, Mismatch: r.Mismatch}, nil
+}

@@ -1,0 +1,105 @@
+package explore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/interlock-pg/interlock/harness/arena"
+	"github.com/interlock-pg/interlock/harness/race"
+	"github.com/interlock-pg/interlock/harness/server"
+	"github.com/interlock-pg/interlock/harness/wire"
+)
+
+// stage is a database with the gate before its clients. It is used by one goroutine.
+type stage struct {
+	arena   *arena.Arena
+	gate    *wire.Gate
+	locks   locks
+	notices bool                   // backends say that they wait
+	stops   bool                   // backends can be stopped: they are processes of this machine, and ours
+	holds   atomic.Bool            // steps of clients are held
+	mine    map[*wire.Session]bool // those of the clients
+}
+
+// keptRows is how many rows of a step are shown.
+const keptRows = 3
+
+func openStage(ctx context.Context, template *server.Template) (*stage, error) {
+	srv := template.Server()
+	db, err := template.Database(ctx)
+	if err != nil {
+		return nil, err
+	}
+	st := &stage{notices: srv.Superuser, stops: srv.Owned && canStop(srv.Provider), mine: map[*wire.Session]bool{}}
+	st.gate = wire.New(wire.Config{
+		Split: true, Hide: wire.HideLog, Keep: keptRows, Hold: func(wire.Step) bool { return st.holds.Load() },
+	})
+	st.arena, err = arena.Open(ctx, db, st.configure)
+	if err != nil {
+		return nil, errors.Join(err, db.Drop(context.WithoutCancel(ctx)))
+	}
+	st.locks = newLocks(st.arena.Watcher, srv.Version)
+	return st, nil
+}
+
+// configure makes a connection one that can be led step by step.
+func (st *stage) configure(config *pgx.ConnConfig) {
+	config.DefaultQueryExecMode = pgx.QueryExecModeExec
+	if st.notices {
+		for name, value := range map[string]string{
+			"client_min_messages": "log", "log_lock_waits": "on", "deadlock_timeout": "1ms", "lc_messages": "C",
+		} {
+			config.RuntimeParams[name] = value
+		}
+	}
+	st.gate.Attach(&config.Config, config.RuntimeParams["application_name"])
+}
+
+// seat returns the clients of a scenario on their connections, prepared. From here on, their steps are held.
+func (st *stage) seat(ctx context.Context, s race.Scenario) ([]*client, error) {
+	st.holds.Store(false)
+	if err := st.arena.Prepare(ctx, s); err != nil {
+		return nil, err
+	}
+	conns, err := st.arena.Seats(ctx, s.Clients)
+	if err != nil {
+		return nil, err
+	}
+	if err := arena.Ready(ctx, s.Clients, conns); err != nil {
+		return nil, err
+	}
+	maps.DeleteFunc(st.mine, func(session *wire.Session, _ bool) bool { return session.State().Phase == wire.Ended })
+	clients := make([]*client, len(conns))
+	for i, conn := range conns {
+		session := wire.SessionOf(conn.PgConn())
+		state := session.State()
+		clients[i] = &client{Client: s.Clients[i], number: i, conn: conn, session: session, base: state.Steps, answered: state.Answered}
+		st.mine[session] = true
+	}
+	st.holds.Store(true)
+	return clients, nil
+}
+
+// Close drops the database.
+func (st *stage) Close(ctx context.Context) error {
+	err := st.arena.Close(ctx)
+	return errors.Join(err, st.gate.Close(), st.arena.Database.Drop(ctx))
+}
+
+// hang is how long nothing may happen before a run is given up.
+const hang = 10 * time.Second
+
+var errHangs = errors.New("nothing happened")
+
+// wait waits until done, for as long as something happens at all.
+func (st *stage) wait(ctx context.Context, done func() bool) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, hang, fmt.Errorf("%w for %v", errHangs, hang))
+	defer cancel()
+	return st.gate.Wait(ctx, done)
+}
