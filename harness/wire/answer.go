@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strconv"
 	"strings"
+
+	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 // answer takes one message of the server.
@@ -24,7 +26,12 @@ func (c *Core) answer(message []byte) {
 		}
 		c.settle()
 		return
+	case 't':
+		c.describeParameters(message)
 	case 'T', 'n':
+		if kind == 'T' {
+			c.describeRows(message)
+		}
 		if due != 'd' {
 			break
 		}
@@ -70,8 +77,40 @@ func (c *Core) row(piece []byte) {
 	c.unkeep()
 	if piece[0] == 'D' {
 		c.flight.rows++
+		c.rows.begin(piece)
 	}
 	c.giveRaw(piece)
+}
+
+// describeParameters notes the types of a statement's parameters.
+func (c *Core) describeParameters(message []byte) {
+	var m pgproto3.ParameterDescription
+	if f := &c.flight; f.due() == 'd' && f.expect[f.next].of != nil && m.Decode(message[header:]) == nil {
+		f.expect[f.next].of.types = m.ParameterOIDs
+	}
+}
+
+// describeRows notes the columns of a statement, of what the server executes or of what was prepared.
+func (c *Core) describeRows(message []byte) {
+	f := &c.flight
+	due := f.due()
+	var m pgproto3.RowDescription
+	if c.config.Keep == 0 || due != 'd' && due != 'q' || m.Decode(message[header:]) != nil {
+		return
+	}
+	columns, formats := described(&m)
+	if due == 'q' {
+		c.rows = keeper{most: c.rows.most, columns: columns, formats: formats}
+		return
+	}
+	of := f.expect[f.next].of
+	if of == nil {
+		return
+	}
+	of.columns = columns
+	if of == f.text {
+		c.rows.columns = columns
+	}
 }
 
 // complete takes the end of a statement: CommandComplete, EmptyQueryResponse or PortalSuspended.
@@ -104,6 +143,7 @@ func (c *Core) complete(message []byte) {
 	}
 	if due == 'e' {
 		f.came()
+		c.tx.said(f.text, false)
 		if f.mode != convert {
 			c.tx.completed(f.text, f.step.Kind, tag)
 		}
@@ -177,19 +217,26 @@ func (c *Core) refuse(message []byte) {
 // readyForQuery takes the end of what the server was asked.
 func (c *Core) readyForQuery(message []byte) {
 	f := &c.flight
-	c.readiness(message)
 	if !f.active {
+		c.readiness(message)
 		c.unkeep()
 		c.give(message)
 		return
 	}
-	hide := false
 	for f.due() != 0 && f.due() != 'z' && f.due() != 'q' {
 		f.came()
 	}
+	ofText, hide := f.due() == 'q' && f.text != nil, false
 	if f.due() != 0 {
 		hide = f.came()
 	}
+	if ofText && !hide {
+		if f.text.ends { // and perhaps begins the next
+			c.tx.over(!c.undone(), f.text.chain)
+		}
+		c.tx.said(f.text, f.result.SQLState != "")
+	}
+	c.readiness(message)
 	if !hide && (f.mode != inject || !c.tx.block) {
 		c.unkeep()
 		c.give(message)
@@ -204,11 +251,17 @@ func (c *Core) readiness(message []byte) {
 		state = message[header]
 	}
 	t := &c.tx
-	if t.block && state == 'I' {
-		t.snapshot, t.strict = false, t.byDefault
+	if state == 'I' {
+		t.over(!c.undone(), false)
 	}
 	t.block, t.failed, t.implicit = state != 'I', state == 'E', false
 	c.skipping = false
+}
+
+// undone says whether a transaction that ends now is rolled back.
+func (c *Core) undone() bool {
+	f := &c.flight
+	return c.skipping || f.active && (f.mode == undoInject || f.result.SQLState != "" || f.result.Tag == "ROLLBACK")
 }
 
 // settle ends the flight if all its answers have come.
@@ -218,9 +271,8 @@ func (c *Core) settle() {
 		return
 	}
 	f.active = false
-	if f.text != nil && (f.text.chain || f.step.Kind == Whole) {
-		c.tx.snapshot = false
-		c.tx.strict = c.tx.strict || f.text.isolation == repeatable
+	if f.step.Kind == Whole {
+		c.tx.snapshot = false // or not: that is not known
 	}
 	failed := f.result.SQLState != ""
 	f.result.Status = c.tx.status()
@@ -239,6 +291,7 @@ func (c *Core) settle() {
 		}
 	}
 	if f.step.Index > 0 {
+		f.result.Columns, f.result.Values = c.rows.names(), c.rows.values
 		c.finish(f.step, f.result)
 	}
 	switch {

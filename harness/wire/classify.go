@@ -24,7 +24,8 @@ const (
 	rollback        // ROLLBACK, ABORT
 	prepareTx       // PREPARE TRANSACTION
 	rollbackTo      // ROLLBACK TO SAVEPOINT
-	savepoint       // SAVEPOINT, RELEASE
+	savepoint       // SAVEPOINT
+	release         // RELEASE
 	controls        // COMMIT PREPARED, ROLLBACK PREPARED: not allowed in a block, ordinary otherwise
 )
 
@@ -35,24 +36,19 @@ func (v verb) control() bool { return v >= begin }
 type text struct {
 	sql        string
 	statements int
-	verb       verb // of the only statement, or of the first
-	control    bool // one of the statements is transaction control
-	quiet      bool // none of them takes a snapshot or a lock, in or outside a block
-	parameters bool // $1 occurs
-	chain      bool // COMMIT AND CHAIN
-	isolation  isolation
-	session    bool // the isolation is that of later transactions
-	resets     bool // RESET ALL, DISCARD ALL: settings are what the session began with
+	verb       verb   // of the only statement, or of the first
+	control    bool   // one of the statements is transaction control
+	ends       bool   // one of them ends a transaction
+	quiet      bool   // none of them takes a snapshot or a lock, in or outside a block
+	parameters bool   // $1 occurs
+	chain      bool   // COMMIT AND CHAIN
+	savepoint  string // that the only statement makes or releases
+	savepoints bool   // one of the statements makes one
+	settings
+
+	columns []column // that the server has described
+	types   []uint32 // of its parameters, by OID, as far as they have been said
 }
-
-// isolation is what a statement says about isolation levels.
-type isolation uint8
-
-const (
-	unsaid isolation = iota
-	committed
-	repeatable // or stricter, or not known
-)
 
 func parse(sql string) text {
 	t := text{sql: sql, quiet: true}
@@ -63,15 +59,20 @@ func parse(sql string) text {
 		if i == 0 {
 			t.verb = v
 			t.chain = v.control() && chains(s.Words)
+			if v == savepoint || v == release {
+				t.savepoint = lastName(s)
+			}
 		}
+		t.savepoints = t.savepoints || v == savepoint
+		t.read(s)
 		t.control = t.control || v.control()
-		t.quiet = t.quiet && (v == quiet || v == begin || v == savepoint)
+		t.ends = t.ends || v == commit || v == rollback || v == prepareTx
+		t.quiet = t.quiet && (v == quiet || v == begin || v == savepoint || v == release)
 		t.parameters = t.parameters || s.Parameters
 	}
 	if len(statements) == 0 {
 		t.verb = empty
 	}
-	t.readIsolation(statements)
 	return t
 }
 
@@ -113,8 +114,10 @@ func verbOf(words []string) verb {
 			return controls
 		}
 		return commit
-	case "savepoint", "release":
+	case "savepoint":
 		return savepoint
+	case "release":
+		return release
 	case "rollback", "abort":
 		switch {
 		case word(1) == "prepared":
@@ -137,32 +140,10 @@ func chains(words []string) bool {
 	return false
 }
 
-// readIsolation notes what the text may do to the isolation of this transaction or of later ones. What it cannot tell, it takes for strict:
-// then a batch that only prepares is a step too many, which costs time; one too few would lose an order.
-func (t *text) readIsolation(statements []sqltext.Statement) {
-	for _, s := range statements {
-		lower := ""
-		t.resets = t.resets || s.Begins("reset|discard all")
-		switch w := s.Words; {
-		case len(w) == 0:
-			continue
-		case w[0] == "begin" || w[0] == "start" || w[0] == "set" || w[0] == "reset":
-			lower = strings.ToLower(s.Text)
-		case strings.Contains(s.Text, "transaction_isolation"): // set_config and the like
-			t.isolation, t.session = repeatable, true
-			continue
-		default:
-			continue
-		}
-		if !strings.Contains(lower, "isolation") {
-			continue
-		}
-		t.session = t.session || strings.Contains(lower, "default_transaction_isolation") || strings.Contains(lower, "characteristics")
-		switch {
-		case strings.Contains(lower, "committed"): // or uncommitted, which is the same
-			t.isolation = max(t.isolation, committed)
-		default:
-			t.isolation = repeatable
-		}
+// lastName returns the name that a statement ends with.
+func lastName(s sqltext.Statement) string {
+	if _, quoted, ok := strings.Cut(s.Text, `"`); ok {
+		return quoted[:max(0, strings.LastIndexByte(quoted, '"'))]
 	}
+	return s.Words[len(s.Words)-1]
 }

@@ -43,19 +43,15 @@ func TestKindOf(t *testing.T) {
 
 func TestParseText(t *testing.T) {
 	for sql, want := range map[string]text{
-		"begin isolation level serializable":                           {statements: 1, verb: begin, control: true, quiet: true, isolation: repeatable},
-		"begin transaction read write, isolation level read committed": {statements: 1, verb: begin, control: true, quiet: true, isolation: committed},
-		"set default_transaction_isolation = 'repeatable read'":        {statements: 1, verb: quiet, quiet: true, isolation: repeatable, session: true},
-		"set session characteristics as transaction isolation level read committed": {
-			statements: 1, verb: quiet, quiet: true, isolation: committed, session: true,
-		},
-		"select set_config('transaction_isolation', $1, true)": {statements: 1, parameters: true, isolation: repeatable, session: true},
-		"reset all":             {statements: 1, verb: quiet, quiet: true, resets: true},
-		"commit work and chain": {statements: 1, verb: commit, control: true, chain: true},
-		"commit and no chain":   {statements: 1, verb: commit, control: true},
-		"set a = 1; begin":      {statements: 2, verb: quiet, control: true, quiet: true},
-		"set a = 1; select 1":   {statements: 2, verb: quiet},
-		"select 1; commit":      {statements: 2, control: true},
+		"select $1":                 {statements: 1, parameters: true},
+		"commit work and chain":     {statements: 1, verb: commit, control: true, ends: true, chain: true},
+		"commit and no chain":       {statements: 1, verb: commit, control: true, ends: true},
+		"set a = 1; begin":          {statements: 2, verb: quiet, control: true, quiet: true},
+		"set a = 1; select 1":       {statements: 2, verb: quiet},
+		"select 1; commit":          {statements: 2, control: true, ends: true},
+		"savepoint A":               {statements: 1, verb: savepoint, control: true, quiet: true, savepoint: "a", savepoints: true},
+		`/* "b" */ savepoint "A" ;`: {statements: 1, verb: savepoint, control: true, quiet: true, savepoint: "A", savepoints: true},
+		"release savepoint a":       {statements: 1, verb: release, control: true, quiet: true, savepoint: "a"},
 	} {
 		want.sql = sql
 		require.Equal(t, want, parse(sql), sql)

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"sync"
 )
@@ -24,6 +25,7 @@ type Core struct {
 	tail    tail   // how to end what was executed, before the queue goes on
 	flight  flight // what the server is at
 	kept    []byte // the last CommandComplete of a simple Query, until its commit is answered
+	rows    keeper // of what the server is at
 	copyIn  bool   // the server reads the rows of a COPY
 
 	statements map[string]*text
@@ -43,7 +45,8 @@ type Core struct {
 	lastResult      Result
 
 	toClient, toServer []byte
-	taken              int // of toClient
+	taken              int  // of toClient
+	corked             bool // a server alone would not have sent the last of it yet: it waits for the Sync that has come already
 	events             []Event
 	number             uint64 // of the last
 }
@@ -60,34 +63,10 @@ const (
 	over
 )
 
-// transaction is what is known of the session's transaction before the server says it in ReadyForQuery.
-type transaction struct {
-	block, failed bool
-	implicit      bool // outside a block, something was executed that Sync will commit
-	snapshot      bool // within a block, the snapshot is there already
-	strict        bool // REPEATABLE READ or SERIALIZABLE, or perhaps
-	byDefault     bool // the same, of transactions to come
-	atFirst       bool // the same, of those that the session begins with
-	sql           *text
-}
-
-func (t transaction) status() Status {
-	switch {
-	case t.failed:
-		return Failed
-	case t.block:
-		return InTransaction
-	case t.implicit:
-		return Implicit
-	}
-	return Idle
-}
-
 // NewCore returns a gate before the first byte of a session.
 func NewCore(config Config) *Core {
 	c := &Core{config: config, statements: map[string]*text{}, portals: map[string]portal{}}
-	c.tx.atFirst = strict(config.Isolation)
-	c.tx.byDefault = c.tx.atFirst
+	c.tx.start(cmp.Or(config.Isolation, ReadCommitted))
 	return c
 }
 
@@ -166,6 +145,7 @@ func (c *Core) readServer(p []byte) {
 			c.giveRaw(piece)
 		case len(piece) == 0:
 		case continues:
+			c.rows.more(piece)
 			c.giveRaw(piece)
 		case !whole:
 			c.row(piece)
@@ -215,7 +195,7 @@ func (c *Core) giveRaw(p []byte) {
 
 func (c *Core) give(p []byte) {
 	if !c.gone {
-		c.toClient = append(c.toClient, p...)
+		c.toClient, c.corked = append(c.toClient, p...), false
 	}
 }
 
@@ -290,7 +270,7 @@ func (c *Core) abandon(r Result) {
 	if step.Index == 0 && c.flight.active {
 		step = c.flight.step
 	}
-	c.held, c.tail, c.flight.active, c.copyIn = offer{}, noTail, false, false
+	c.held, c.tail, c.flight.active, c.copyIn, c.corked = offer{}, noTail, false, false, false
 	if step.Index > 0 {
 		c.finish(step, r)
 	}
@@ -376,6 +356,7 @@ func (c *Core) TakeEvents(events []Event) []Event {
 // Pending is how much a core has to be relieved of.
 type Pending struct {
 	ForClient int  // bytes to take
+	Corked    bool // more of these will come, and the client cannot expect them before that
 	ForServer int  // bytes to take
 	Queued    int  // bytes of the client behind a step that is held or under way
 	Events    int  // to take
@@ -388,7 +369,7 @@ func (c *Core) Pending() Pending {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return Pending{
-		ForClient: len(c.toClient) - c.taken, ForServer: len(c.toServer), Queued: c.queued + len(c.client.partial),
+		ForClient: len(c.toClient) - c.taken, Corked: c.corked, ForServer: len(c.toServer), Queued: c.queued + len(c.client.partial),
 		Events: len(c.events), Close: c.closing, Over: c.stage == over,
 	}
 }

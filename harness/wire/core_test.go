@@ -54,7 +54,7 @@ func TestSplitExtended(t *testing.T) {
 	p := newPair(t, Config{Split: true})
 	p.client(&pgproto3.Parse{Query: "insert into t values ($1)"}, &pgproto3.Bind{Parameters: [][]byte{[]byte("5")}}, &pgproto3.Describe{ObjectType: 'P'}, &pgproto3.Execute{})
 	require.Equal(t, ">  < ", p.taken())
-	step := Step{Index: 1, Kind: Statement, SQL: "insert into t values ($1)", Parameters: []Parameter{{Text: "5"}}}
+	step := Step{Index: 1, Kind: Statement, SQL: "insert into t values ($1)", Parameters: []Parameter{{Text: "5"}}, Level: ReadCommitted}
 	require.Equal(t, []Event{{Number: 2, Kind: Held, Step: step}}, p.TakeEvents(nil))
 	require.False(t, p.Release(2))
 	require.True(t, p.Release(1))
@@ -65,7 +65,7 @@ func TestSplitExtended(t *testing.T) {
 	require.Equal(t, ">  < 12nC", p.taken())
 	require.Equal(t, Holding, p.State().Phase)
 	require.Equal(t, Result{Tag: "INSERT 0 1", Rows: 1, Status: Implicit}, p.State().Result)
-	require.Equal(t, Step{Index: 2, Kind: Commit, SQL: "insert into t values ($1)"}, p.State().Step)
+	require.Equal(t, Step{Index: 2, Kind: Commit, SQL: "insert into t values ($1)", Level: ReadCommitted}, p.State().Step)
 	require.True(t, p.Release(2))
 	require.Equal(t, "> S < ", p.taken())
 	p.server(&pgproto3.ReadyForQuery{TxStatus: 'I'})

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"cmp"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 )
@@ -36,13 +37,15 @@ type item struct {
 // Execute, 'z' for ReadyForQuery, 'q' for all that comes up to it, 'x' for an error.
 type expectation struct {
 	kind byte
-	hide bool // the client did not ask for it
+	hide bool  // the client did not ask for it
+	of   *text // what is described
 }
 
 // portal is what a Bind made.
 type portal struct {
 	text       *text
 	parameters []Parameter
+	formats    []int16 // of the columns; one: of all
 }
 
 // cut takes one message of the client and makes items.
@@ -60,6 +63,7 @@ func (c *Core) cut(message []byte) {
 		var m pgproto3.Parse
 		if m.Decode(body) == nil {
 			t := parse(m.Query)
+			t.types = m.ParameterOIDs
 			c.statements[m.Name] = &t
 			s.portal = portal{text: &t}
 		}
@@ -68,15 +72,20 @@ func (c *Core) cut(message []byte) {
 		s.binds = true
 		var m pgproto3.Bind
 		if m.Decode(body) == nil {
-			p := portal{text: c.statements[m.PreparedStatement], parameters: parameters(&m)}
+			p := portal{text: c.statements[m.PreparedStatement], formats: m.ResultFormatCodes}
+			p.parameters = parameters(&m, p.text)
 			c.portals[m.DestinationPortal] = p
 			s.portal = p
 		}
 	case 'D':
 		c.grow(message, 'd')
 		s.prepares = s.prepares || len(body) > 0 && body[0] == 'S'
-		if name, ok := named(body, 'S'); ok && s.portal.text == nil {
-			s.portal.text = c.statements[name]
+		of := &s.expect[len(s.expect)-1].of
+		if name, ok := named(body, 'S'); ok {
+			*of = c.statements[name]
+			s.portal.text = cmp.Or(s.portal.text, *of)
+		} else if name, ok := named(body, 'P'); ok {
+			*of = c.portals[name].text
 		}
 	case 'C':
 		c.grow(message, '3')
@@ -171,27 +180,31 @@ func named(body []byte, kind byte) (string, bool) {
 	return string(name), true
 }
 
-func parameters(m *pgproto3.Bind) []Parameter {
+func parameters(m *pgproto3.Bind, of *text) []Parameter {
 	if len(m.Parameters) == 0 {
 		return nil
 	}
 	out := make([]Parameter, len(m.Parameters))
 	for i, value := range m.Parameters {
-		binary := false
-		switch n := len(m.ParameterFormatCodes); {
-		case n == 1:
-			binary = m.ParameterFormatCodes[0] == pgproto3.BinaryFormat
-		case i < n:
-			binary = m.ParameterFormatCodes[i] == pgproto3.BinaryFormat
+		if of != nil && i < len(of.types) {
+			out[i].Type = of.types[i]
 		}
 		switch {
 		case value == nil:
 			out[i].Null = true
-		case binary:
+		case isBinary(m.ParameterFormatCodes, i):
 			out[i].Binary = bytes.Clone(value)
 		default:
 			out[i].Text = string(value)
 		}
 	}
 	return out
+}
+
+// isBinary says whether the value at i is, by the format codes of a Bind: none is text, a single one is for all.
+func isBinary(formats []int16, i int) bool {
+	if len(formats) == 1 {
+		i = 0
+	}
+	return i < len(formats) && formats[i] == pgproto3.BinaryFormat
 }

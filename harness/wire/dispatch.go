@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -66,6 +67,7 @@ func (c *Core) pump() {
 			}
 			c.feed()
 		case c.tail != noTail:
+			c.corked = true
 			o := offer{step: Step{Kind: Commit, SQL: c.tx.sql.text()}, mode: endOfConvert}
 			if c.tail == commitTail {
 				o.mode, o.step.Injected = endOfInject, true
@@ -74,6 +76,7 @@ func (c *Core) pump() {
 		case len(c.queue) == 0:
 			return
 		default:
+			c.corked = c.queue[0].kind == synchronise
 			c.offer(c.plan(&c.queue[0]))
 		}
 	}
@@ -87,7 +90,9 @@ func (c *Core) offer(o offer) {
 	}
 	c.steps++
 	o.step.Index = c.steps
-	o.step.InTransaction = c.tx.block
+	o.step.InTransaction = c.tx.block && c.tail == noTail
+	o.step.Level = cmp.Or(o.step.Level, c.tx.level)
+	o.step.Savepoint = o.step.Savepoint || len(c.tx.savepoints) > 0
 	if !c.open && (c.config.Hold == nil || c.config.Hold(o.step)) {
 		c.held = o
 		c.event(Event{Kind: Held, Step: o.step})
@@ -103,6 +108,7 @@ func (c *Core) launch(o offer) {
 	}
 	f := &c.flight
 	*f = flight{step: o.step, mode: o.mode, expect: f.expect[:0]}
+	c.rows = keeper{}
 	if c.tail != noTail {
 		if c.tail == syncTail {
 			c.send(closeUnnamed, syncMessage)
@@ -141,6 +147,12 @@ func (c *Core) launchExtended(it *item) {
 	if f.step.Index > 0 && it.executes && !c.tx.block {
 		c.tx.sql = it.portal.text
 	}
+	if it.executes && f.step.Index > 0 {
+		c.rows = keeper{most: c.config.Keep, formats: it.portal.formats}
+		if f.text != nil {
+			c.rows.columns = f.text.columns
+		}
+	}
 	c.send(it.bytes)
 	f.expect = append(f.expect, it.expect...)
 	if len(c.queue) > 1 && c.queue[1].kind == synchronise && !commits {
@@ -161,14 +173,17 @@ func (c *Core) launchQuery(it *item) {
 	if !c.tx.block {
 		c.tx.sql = it.portal.text
 	}
+	if f.step.Index > 0 {
+		c.rows.most = c.config.Keep
+	}
 	switch f.mode {
 	case convert:
 		c.toServer, _ = (&pgproto3.Parse{Query: f.text.sql}).Encode(c.toServer)
 		c.send(runUnnamed)
-		c.await(expectation{'1', true}, expectation{'2', true}, expectation{'d', true}, expectation{'e', false})
+		c.await(expectation{kind: '1', hide: true}, expectation{kind: '2', hide: true}, expectation{kind: 'd', hide: true, of: f.text}, expectation{kind: 'e'})
 	case inject:
 		c.send(beginQuery, it.bytes)
-		c.await(expectation{'q', true}, expectation{'q', false})
+		c.await(expectation{kind: 'q', hide: true}, expectation{kind: 'q'})
 	default:
 		c.send(it.bytes)
 		c.await(expectation{kind: 'q'})

@@ -61,14 +61,14 @@ func (c *Core) extendedStep(it *item) Step {
 	if it.portal.text != nil {
 		v = it.portal.text.verb
 	}
-	harmless := v == quiet || v == empty || v == begin || v == savepoint || c.tx.block && v == quietIn || !c.tx.block && v == quietOut
+	harmless := v == quiet || v == empty || v == begin || v == savepoint || v == release || c.tx.block && v == quietIn || !c.tx.block && v == quietOut
 	switch {
 	case c.skipping || c.tx.failed && v != commit && v != rollback && v != rollbackTo:
 	case it.executes:
 		s.Kind = kindOf(v, c.tx.block, c.tx.implicit)
 	case it.binds && !harmless && !v.control() && (c.tx.block || it.flushed):
 		s.Kind = Bind
-	case it.prepares && !harmless && !v.control() && !c.tx.snapshot && (c.tx.block && c.tx.strict || !c.tx.block && it.flushed && c.tx.byDefault):
+	case it.prepares && !harmless && !v.control() && !c.tx.snapshot && (c.tx.block || it.flushed) && c.tx.level != ReadCommitted:
 		s.Kind = Prepare
 	}
 	return s
@@ -78,7 +78,7 @@ func (c *Core) extendedStep(it *item) Step {
 func kindOf(v verb, block, implicit bool) Kind {
 	open := block || implicit
 	switch v {
-	case empty, quiet, begin, savepoint:
+	case empty, quiet, begin, savepoint, release:
 		return Pass
 	case quietIn:
 		if block {
@@ -114,7 +114,7 @@ func (c *Core) planQuery(it *item) offer {
 	it.portal = portal{text: &t}
 	s := Step{Kind: Pass, SQL: sql}
 	if t.statements > 1 {
-		s.Statements = t.statements
+		s.Statements, s.Level, s.Savepoint = t.statements, t.level, t.savepoints
 	}
 	o := offer{step: s}
 	switch {
@@ -146,48 +146,4 @@ func (t *text) text() string {
 		return ""
 	}
 	return t.sql
-}
-
-// begins notes what a text that goes to the server does to the transaction, as far as its answer will not tell.
-func (t *transaction) begins(x *text, kind Kind) {
-	if !t.block {
-		t.strict, t.snapshot = t.byDefault, false
-	}
-	if x != nil {
-		switch {
-		case x.isolation == unsaid:
-		case x.session:
-			t.byDefault = x.isolation == repeatable
-			t.strict = t.strict || t.byDefault && !t.block
-		default:
-			t.strict = x.isolation == repeatable
-		}
-		if x.resets {
-			t.byDefault = t.atFirst
-		}
-	}
-	switch kind {
-	case Statement:
-		t.snapshot = t.snapshot || x == nil || x.verb != locks
-	case Prepare, Bind:
-		t.snapshot = true
-	}
-}
-
-// completed notes that a statement of the extended protocol was executed.
-func (t *transaction) completed(x *text, kind Kind, tag string) {
-	v := ordinary
-	if x != nil {
-		v = x.verb
-	}
-	switch {
-	case tag == "BEGIN" || tag == "START TRANSACTION":
-		t.block, t.implicit = true, false
-	case v == rollbackTo:
-		t.failed = false
-	case tag == "COMMIT" || tag == "ROLLBACK" || tag == "PREPARE TRANSACTION":
-		t.block, t.failed, t.implicit, t.snapshot = x != nil && x.chain && t.block, false, false, false
-	case !t.block && kind != Pass:
-		t.implicit = true
-	}
 }

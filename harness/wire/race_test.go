@@ -108,14 +108,32 @@ func (b *bench) count(table string) (n int) {
 }
 
 func (b *bench) kinds(session string) (kinds []wire.EventKind) {
+	for _, e := range b.events(session) {
+		kinds = append(kinds, e.Kind)
+	}
+	return kinds
+}
+
+// all returns what a session has told, which is over or about to be.
+func (b *bench) all(s *wire.Session) []wire.Event {
+	b.t.Helper()
+	b.wait(s, "it has told that it is over", func(wire.State) bool {
+		kinds := b.kinds(s.Name())
+		return len(kinds) > 0 && kinds[len(kinds)-1] == wire.Closed
+	})
+	return b.events(s.Name())
+}
+
+// events returns what a session has told so far.
+func (b *bench) events(session string) (events []wire.Event) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, e := range b.seen {
 		if e.Session == session {
-			kinds = append(kinds, e.Kind)
+			events = append(events, e)
 		}
 	}
-	return kinds
+	return events
 }
 
 var modes = []pgx.QueryExecMode{

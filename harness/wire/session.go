@@ -18,6 +18,8 @@ const (
 	readSize      = 32 << 10
 	// A socket takes this much although nobody reads it: such a write does not block.
 	writeAtOnce = 32 << 10
+	// A server sends what it has for a client when it has this much, and when it is done.
+	sentAtOnce = 8 << 10
 )
 
 // Session is a connection to a server with the gate on it. It is a [net.Conn], for one client, and what the client's scheduler has hold of.
@@ -265,7 +267,7 @@ func (s *Session) end(err error) {
 func (s *Session) follow() {
 	s.flush()
 	s.tell()
-	if s.core.Pending().ForClient > 0 || isClosed(s.ended) {
+	if p := s.core.Pending(); p.ForClient > 0 && (!p.Corked || p.ForClient > sentAtOnce) || isClosed(s.ended) {
 		wake(s.readable)
 	}
 	s.gate.notify()

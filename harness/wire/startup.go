@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"cmp"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -68,6 +69,7 @@ func (c *Core) negotiated(answer byte) {
 // start reads the parameters of a startup packet.
 func (c *Core) start(parameters []byte) {
 	c.stage = authenticating
+	var set, option Level
 	fields := strings.Split(string(parameters), "\x00")
 	for i := 0; i+1 < len(fields) && fields[i] != ""; i += 2 {
 		switch name, value := fields[i], strings.ToLower(fields[i+1]); name {
@@ -76,20 +78,18 @@ func (c *Core) start(parameters []byte) {
 				c.obscure()
 				return
 			}
-		case "default_transaction_isolation":
-			c.tx.atFirst = strict(value)
+		case "default_" + variable:
+			set = levelIn(value)
 		case "options":
-			if _, after, ok := strings.Cut(value, "default_transaction_isolation"); ok {
-				c.tx.atFirst = strict(strings.ReplaceAll(after, `\`, ""))
+			// In a name, a dash is an underscore; in a value, a blank has a backslash before it.
+			value = strings.NewReplacer("-", "_", `\ `, "_").Replace(value)
+			if at := strings.LastIndex(value, "default_"+variable+"="); at >= 0 {
+				value, _, _ = strings.Cut(value[at:], " ")
+				option = levelIn(value)
 			}
 		}
 	}
-	c.tx.byDefault = c.tx.atFirst
-}
-
-// strict says whether a level may take one snapshot for the whole transaction.
-func strict(level string) bool {
-	return strings.Contains(level, "repeatable") || strings.Contains(level, "serializable")
+	c.tx.start(cmp.Or(set, option, c.tx.later))
 }
 
 // CancelTarget returns whom a startup packet asks to cancel; false if that is not what it is.

@@ -95,17 +95,21 @@ func TestReplicationPasses(t *testing.T) {
 	require.Equal(t, string(hello)+"anything", toServer)
 }
 
-func TestDefaultIsolation(t *testing.T) {
-	for startup, want := range map[string]bool{
-		"": false,
-		"-c default_transaction_isolation=serializable":     true,
-		`-c default_transaction_isolation=repeatable\ read`: true,
-		`-c default_transaction_isolation=read\ committed`:  false,
-		"-c application_name=serializable":                  false,
+func TestStartupLevel(t *testing.T) {
+	for _, c := range []struct {
+		name, value string
+		want        Level
+	}{
+		{"user", "u", RepeatableRead},
+		{"options", "-c default_transaction_isolation=serializable", Serializable},
+		{"options", "--default-transaction-isolation=serializable -c a=repeatable", Serializable},
+		{"options", `-c default_transaction_isolation=repeatable\ read -c default_transaction_isolation=read\ committed`, ReadCommitted},
+		{"options", "-c application_name=serializable", RepeatableRead},
+		{"default_transaction_isolation", "READ UNCOMMITTED", ReadCommitted},
 	} {
-		c := NewCore(Config{Split: true})
-		c.FromClient(packet(t, &pgproto3.StartupMessage{ProtocolVersion: 196608, Parameters: map[string]string{"options": startup}}))
-		require.Equal(t, want, c.tx.byDefault, startup)
+		core := NewCore(Config{Split: true, Isolation: RepeatableRead})
+		core.FromClient(packet(t, &pgproto3.StartupMessage{ProtocolVersion: 196608, Parameters: map[string]string{c.name: c.value}}))
+		require.Equal(t, c.want, core.tx.level, c)
 	}
-	require.True(t, NewCore(Config{Isolation: "serializable"}).tx.byDefault)
+	require.Equal(t, ReadCommitted, NewCore(Config{}).tx.level)
 }

@@ -50,7 +50,7 @@ func (c *Core) State() State {
 	case len(c.queue) > 0 || len(c.segment.bytes) > 0 || len(c.client.partial) > 0 || c.client.body > 0:
 		s.Phase, s.Step = Working, Step{Kind: Pass}
 	}
-	if s.Status == Idle && c.tail != noTail {
+	if ours := c.flight.active && (c.flight.mode == inject || c.flight.mode == endOfInject); s.Status == InTransaction && ours || c.tail != noTail {
 		s.Status = Implicit
 	}
 	return s

@@ -24,15 +24,29 @@ type Step struct {
 	SQL           string      `json:"sql,omitempty"`        // the statement; for the commit of one outside a block, the last one executed
 	Parameters    []Parameter `json:"parameters,omitempty"` // as the client bound them
 	InTransaction bool        `json:"in_transaction"`       // in a block that the client began
+	Level         Level       `json:"level"`                // of the transaction that it is in, or that it begins
+	Savepoint     bool        `json:"savepoint,omitempty"`  // the transaction has one: a failure may be less than the end of it
 	Statements    int         `json:"statements,omitempty"` // in SQL, if more than one
 	Injected      bool        `json:"injected,omitempty"`   // with BEGIN and COMMIT put around it, see the package comment
 }
 
-// Parameter is a value that a client bound to a statement.
+// Parameter is a value that a client bound to a statement. Its String is for people.
 type Parameter struct {
 	Text   string `json:"text,omitempty"`
 	Binary []byte `json:"binary,omitempty"` // instead of Text
 	Null   bool   `json:"null,omitempty"`
+	Type   uint32 `json:"type,omitempty"` // the OID of its type, where the client or the server has said it before
+}
+
+// String returns the value as the server would print it, if it came as text or is of a built-in type; else its bytes, as \x and hexadecimal digits.
+func (p Parameter) String() string {
+	switch {
+	case p.Null:
+		return "NULL"
+	case p.Binary != nil:
+		return printed(p.Type, p.Binary)
+	}
+	return p.Text
 }
 
 // Status is the state that a transaction is in.
@@ -58,6 +72,11 @@ type Result struct {
 	Status    Status `json:"status"`              // of the transaction, after the step
 	Canceled  bool   `json:"canceled,omitempty"`  // the client gave the step up while it was held; the server did not get it
 	Lost      bool   `json:"lost,omitempty"`      // the connection ended without an answer: whether the step took place is not known
+
+	// With [Config].Keep, of the last statement that returned rows: what its columns are called, where the client or we have asked, and its
+	// first rows. A value is as the server prints it, in UTC, cut at 200 bytes with "…" behind; nil is NULL.
+	Columns []string    `json:"columns,omitempty"`
+	Values  [][]*string `json:"values,omitempty"`
 }
 
 // Err says whether the server refused the step, or did not answer.
@@ -113,9 +132,12 @@ type Config struct {
 	// Closed: for the drivers that run at full speed.
 	Split bool
 
-	// Isolation is the default_transaction_isolation that sessions begin with, as far as it is not in their startup packet: "read committed",
-	// "repeatable read" or "serializable". Empty: read committed. From then on, the gate follows what clients set.
-	Isolation string
+	// Isolation is the default_transaction_isolation that sessions begin with, as far as it is not in their startup packet. Empty: ReadCommitted.
+	// From then on, the gate follows what clients set.
+	Isolation Level
+
+	// Keep is how many rows of a step its Result has, for people to see; 0: none. Rows are not kept from the client for it.
+	Keep int
 
 	// Hold decides whether a step is held; nil: each is. It is called with the core locked, and must not call back.
 	Hold func(Step) bool
