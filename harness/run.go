@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/interlock-pg/interlock/harness/explore"
 	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/server"
 	"github.com/interlock-pg/interlock/harness/stress"
@@ -26,6 +27,11 @@ type Config struct {
 	Rounds int           // for a workload at a stage; default 60
 	For    time.Duration // the same, in time; default 2 s. A negative control is given up only when both bounds are reached
 	Keep   bool          // keep the database of a finding, in the state that broke the invariant
+
+	// Clients is how many contend when the orders of their steps are explored. 0: in Explore 2; in Run 2, and 3 where that is quick.
+	Clients int
+	// Explore bounds the exploration of one workload at a stage.
+	Explore explore.Config
 
 	// Progress is called before each workload at a stage, with how many are done. Nil: not called.
 	Progress func(done, total int, what string)
@@ -80,23 +86,27 @@ func Run(ctx context.Context, config Config) (history.Run, error) {
 		config.Stages = []Stage{Schema("")}
 	}
 	run := begin(config, history.KindRun)
-	err := config.cells(ctx, &run)
+	err := config.cells(ctx, &run, config.cell)
 	finish(&run, err)
 	return run, err
 }
 
+// player plays one workload at one stage.
+type player func(ctx context.Context, e *explore.Explorer, t *server.Template, w Workload, at int64) (history.Cell, error)
+
 // cells fills in the cells of the run, stage by stage for each workload.
-func (c Config) cells(ctx context.Context, run *history.Run) error {
+func (c Config) cells(ctx context.Context, run *history.Run, play player) (err error) {
 	if err := describeServer(ctx, c.Server, &run.Server); err != nil {
 		return err
 	}
-	templates := make([]*server.Template, len(c.Stages))
+	templates, explorers := make([]*server.Template, len(c.Stages)), make([]*explore.Explorer, len(c.Stages))
 	for i, stage := range c.Stages {
 		template, err := c.Server.Template(ctx, stage.Apply)
 		if err != nil {
 			return err
 		}
-		templates[i] = template
+		templates[i], explorers[i] = template, explore.New(template)
+		defer func() { err = errors.Join(err, explorers[i].Close(context.WithoutCancel(ctx))) }()
 		for _, m := range stage.Migrations {
 			if !slices.ContainsFunc(run.Migrations, func(have history.Migration) bool { return have.Version == m.Version }) {
 				run.Migrations = append(run.Migrations, m)
@@ -109,7 +119,7 @@ func (c Config) cells(ctx context.Context, run *history.Run) error {
 			if c.Progress != nil {
 				c.Progress(len(run.Cells), total, fmt.Sprintf("%s at %d", w.FullName(), stage.Version))
 			}
-			cell, err := c.cell(ctx, templates[i], w, stage.Version)
+			cell, err := play(ctx, explorers[i], templates[i], w, stage.Version)
 			if err != nil {
 				return err
 			}
@@ -117,140 +127,6 @@ func (c Config) cells(ctx context.Context, run *history.Run) error {
 		}
 	}
 	return nil
-}
-
-// cell plays one workload on a database of its own.
-func (c Config) cell(ctx context.Context, template *server.Template, w Workload, at int64) (cell history.Cell, err error) {
-	err = onDatabase(ctx, template, func(arena *stress.Arena) (keep bool, err error) {
-		if cell, err = arena.Cell(ctx, w, at, c.stress()); err != nil || !c.Keep || cell.AsExpected {
-			return false, err
-		}
-		return c.breakAgain(ctx, arena, w, cell)
-	}, func(dsn string) {
-		for i := range cell.Counterexamples {
-			cell.Counterexamples[i].Database = dsn
-		}
-	})
-	return cell, err
-}
-
-// breakAgain leaves the database in the state that a counterexample of the cell makes.
-func (c Config) breakAgain(ctx context.Context, arena *stress.Arena, w Workload, cell history.Cell) (bool, error) {
-	for _, example := range cell.Counterexamples {
-		input, err := w.Decode(example.Round.Input)
-		if err != nil {
-			return false, err
-		}
-		if broke, err := arena.Provoke(ctx, w, input, example.Invariant, c.stress()); broke || err != nil {
-			return broke, err
-		}
-	}
-	return false, nil
-}
-
-// onDatabase runs play on a clone of the template, and drops the clone unless play says to keep it; then kept is told its DSN.
-func onDatabase(ctx context.Context, template *server.Template, play func(*stress.Arena) (keep bool, err error), kept func(dsn string)) error {
-	db, err := template.Database(ctx)
-	if err != nil {
-		return err
-	}
-	after := context.WithoutCancel(ctx)
-	arena, err := stress.Open(ctx, db)
-	if err != nil {
-		return errors.Join(err, db.Drop(after))
-	}
-	keep, err := play(arena)
-	if err = errors.Join(err, arena.Close(after)); err != nil || !keep {
-		return errors.Join(err, db.Drop(after))
-	}
-	dsn, err := db.Keep(after)
-	if err == nil {
-		kept(dsn)
-	}
-	return err
-}
-
-// ErrNotApplicable means that a recorded counterexample does not fit today's scenarios or migrations.
-var ErrNotApplicable = errors.New("the recorded counterexample is no longer applicable")
-
-// Replay plays the counterexamples of a recorded run again, on today's code: stages are those that there are now. The run is violated when
-// one of them breaks its invariant again, and unknown when none does: a race that was not met may still be there.
-func Replay(ctx context.Context, config Config, recorded history.Run) (history.Run, error) {
-	if err := config.check(); err != nil {
-		return history.Run{}, err
-	}
-	run := begin(config, history.KindReplay)
-	run.Seed, run.MigrationsDir, run.Layout = recorded.Seed, recorded.MigrationsDir, recorded.Layout
-	err := config.replays(ctx, &run, recorded)
-	finish(&run, err)
-	return run, err
-}
-
-func (c Config) replays(ctx context.Context, run *history.Run, recorded history.Run) error {
-	if err := describeServer(ctx, c.Server, &run.Server); err != nil {
-		return err
-	}
-	for _, cell := range recorded.Cells {
-		for _, example := range cell.Counterexamples {
-			again, err := c.replay(ctx, run, cell, example)
-			if err != nil {
-				return err
-			}
-			run.Cells = append(run.Cells, again)
-		}
-	}
-	if len(run.Cells) == 0 {
-		return fmt.Errorf("%w: the run file holds none; try one of the files that a violated run wrote beside its run.json", ErrNotApplicable)
-	}
-	return nil
-}
-
-// replay repeats one counterexample.
-func (c Config) replay(ctx context.Context, run *history.Run, was history.Cell, example history.Counterexample) (history.Cell, error) {
-	at := slices.IndexFunc(c.Stages, func(s Stage) bool { return s.Version == was.At })
-	if at < 0 {
-		return was, fmt.Errorf("%w: there is no migration %d now; try making the run again", ErrNotApplicable, was.At)
-	}
-	which := slices.IndexFunc(c.Workloads, func(w Workload) bool { return w.FullName() == was.Name() })
-	if which < 0 {
-		return was, fmt.Errorf("%w: there is no scenario %s now; try making the run again", ErrNotApplicable, was.Name())
-	}
-	w, stage := c.Workloads[which], c.Stages[at]
-	input, err := w.Decode(example.Round.Input)
-	if err != nil {
-		return was, fmt.Errorf("%w: %w", ErrNotApplicable, err)
-	}
-	template, err := c.Server.Template(ctx, stage.Apply)
-	if err != nil {
-		return was, err
-	}
-	run.Migrations = stage.Migrations
-	cell := history.Cell{Scenario: was.Scenario, Variant: was.Variant, Says: was.Says, At: was.At, AsExpected: true, Verdict: history.Unknown}
-	err = onDatabase(ctx, template, func(arena *stress.Arena) (bool, error) {
-		again, err := arena.Repeat(ctx, w, input, example.Invariant, c.stress())
-		if err != nil {
-			return false, err
-		}
-		if again.Reproduced > 0 {
-			cell.Verdict = history.Violated
-		}
-		again.Found, again.Again, again.File = example.Round, example.Again, example.File
-		if again.Round.Input == nil {
-			again.Round = example.Round
-		}
-		cell.Counterexamples = []history.Counterexample{again}
-		cell.Coverage.Rounds = again.Repeated
-		cell.Coverage.Elapsed = again.Elapsed
-		return false, nil
-	}, nil)
-	says := ""
-	for _, j := range was.Invariants {
-		if j.Invariant == example.Invariant {
-			says = j.Says
-		}
-	}
-	cell.Invariants = []history.Judgement{{Invariant: example.Invariant, Says: says, Verdict: cell.Verdict}}
-	return cell, err
 }
 
 // begin starts the record of a run.
@@ -285,7 +161,7 @@ func finish(run *history.Run, trouble error) {
 // caught is as bad as an invariant that was broken.
 func meaning(kind history.Kind, cell history.Cell) history.Verdict {
 	switch {
-	case kind == history.KindReplay:
+	case kind != history.KindRun:
 		return cell.Verdict
 	case cell.AsExpected:
 		return history.Held

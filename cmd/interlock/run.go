@@ -46,6 +46,17 @@ func (c *runCommand) Run(ctx context.Context, out *output, pg *postgres) error {
 	if c.Seed == 0 {
 		c.Seed = rand.Int64N(1_000_000) + 1
 	}
+	return play(ctx, out, pg, set, harness.Config{
+		Stages: stages, Workloads: set.expectations(workloads), Seed: c.Seed, Rounds: c.Rounds, For: c.For, Keep: c.Keep,
+	}, func(ctx context.Context, config harness.Config) (history.Run, error) {
+		result, err := harness.Run(ctx, config)
+		result.Bounds.Clients = c.Clients
+		return result, err
+	})
+}
+
+// play starts a server, has make make a run on it, and writes and prints that.
+func play(ctx context.Context, out *output, pg *postgres, set migrationSet, config harness.Config, make func(context.Context, harness.Config) (history.Run, error)) error {
 	provider, err := pg.provider()
 	if err != nil {
 		return err
@@ -53,21 +64,17 @@ func (c *runCommand) Run(ctx context.Context, out *output, pg *postgres) error {
 	if err := writable(out.Out); err != nil {
 		return err
 	}
-
 	srv, err := provider.Start(ctx, pg.config(out))
 	if err != nil {
 		return err
 	}
 	progress := out.progress()
-	result, err := harness.Run(ctx, harness.Config{
-		Server: srv, Stages: stages, Workloads: set.expectations(workloads),
-		Seed: c.Seed, Rounds: c.Rounds, For: c.For, Keep: c.Keep, Progress: progress.Update,
-	})
+	config.Server, config.Progress = srv, progress.Update
+	result, err := make(ctx, config)
 	progress.Close()
 	set.describe(&result)
-	result.Bounds.Clients = c.Clients
 	err = errors.Join(err, out.finish(&result))
-	if c.Keep && srv.Owned && err == nil && kept(result) {
+	if config.Keep && srv.Owned && err == nil && kept(result) {
 		fmt.Fprintln(out.stderr, "The server keeps running for you to look at the database; Ctrl-C ends it.")
 		<-ctx.Done()
 	}

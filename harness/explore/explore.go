@@ -57,7 +57,8 @@ type Interleaving struct {
 // Result is what a search found.
 type Result struct {
 	history.Exploration
-	First    map[string]Interleaving // the first that violates each invariant, by its name
+	Broken   map[string]int          // the interleavings that violate each invariant, by its name
+	First    map[string]Interleaving // the first of them
 	Mismatch *sched.Mismatch         // where a replayed schedule no longer fits; nil: it does
 	Err      error                   // why the search ended early, if it was for trouble; Exploration.Trouble has it as text
 }
@@ -106,7 +107,7 @@ func (e *Explorer) Explore(ctx context.Context, build func() race.Scenario, conf
 		Exploration: history.Exploration{
 			Strategy: string(config.Strategy), Clients: len(build().Clients), Outcomes: map[string]int{}, Workers: config.Workers,
 		},
-		First: map[string]Interleaving{},
+		Broken: map[string]int{}, First: map[string]Interleaving{},
 	}}
 	if err := x.begin(ctx, e); err != nil {
 		return x.result, err
@@ -271,6 +272,7 @@ func (x *search) settled(r *sched.Run) bool {
 		x.result.Violating++
 	}
 	for _, name := range i.Broken {
+		x.result.Broken[name]++
 		if _, seen := x.result.First[name]; !seen {
 			x.result.First[name] = i
 		}

@@ -47,3 +47,17 @@ func (e *Explorer) Play(ctx context.Context, s race.Scenario, choices []int) (Ex
 	e.stages = append(e.stages, st)
 	return Execution{Round: p.round, Interleaving: p.interleaving, Preemptions: r.Preemptions, Mismatch: r.Mismatch}, nil
 }
+
+// Keep executes an interleaving and leaves its database as that left it. It returns a DSN without the password.
+func (e *Explorer) Keep(ctx context.Context, s race.Scenario, choices []int) (string, error) {
+	if _, err := e.Play(ctx, s, choices); err != nil {
+		return "", err
+	}
+	st := e.stages[len(e.stages)-1]
+	e.stages = e.stages[:len(e.stages)-1]
+	after := context.WithoutCancel(ctx)
+	if err := errors.Join(st.arena.Close(after), st.gate.Close()); err != nil {
+		return "", errors.Join(err, st.arena.Database.Drop(after))
+	}
+	return st.arena.Database.Keep(after)
+}

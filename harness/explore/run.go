@@ -43,6 +43,7 @@ type run struct {
 	clock      clock
 	number     int       // of the latest release
 	queue      []*client // who waits, in the order in which they began
+	owed       bool      // something was committed that the invariants have not been looked at after
 	played
 }
 
@@ -415,16 +416,23 @@ func (r *run) cycle() bool {
 	return false
 }
 
-// look looks at the invariants if something was committed.
+// look looks at the invariants if something was committed. Where a client has locked a table against everyone, even readers, they are looked at
+// when it has let go.
 func (r *run) look(ctx context.Context, event sched.Event) error {
-	if !slices.ContainsFunc(event.Parts, func(p sched.Part) bool {
+	r.owed = r.owed || slices.ContainsFunc(event.Parts, func(p sched.Part) bool {
 		return p.Step.Kind == sched.Commit && p.Outcome == sched.Answered && p.Tag != "ROLLBACK"
-	}) {
+	})
+	if !r.owed {
 		return nil
 	}
+	r.owed = false
 	var err error
 	r.invariants = slices.DeleteFunc(r.invariants, func(inv race.Invariant) bool {
 		rows, failed := inv.Offending(ctx, r.arena.Watcher)
+		if isLocked(failed) {
+			r.owed = true
+			return false
+		}
 		err = errors.Join(err, failed)
 		r.round.Looks++
 		if len(rows.Rows) == 0 {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/interlock-pg/interlock/harness/arena"
 	"github.com/interlock-pg/interlock/harness/race"
@@ -45,7 +46,16 @@ func openStage(ctx context.Context, template *server.Template) (*stage, error) {
 		return nil, errors.Join(err, db.Drop(context.WithoutCancel(ctx)))
 	}
 	st.locks = newLocks(st.arena.Watcher, srv.Version)
+	if _, err := st.arena.Watcher.Exec(ctx, `set lock_timeout = '10ms'`); err != nil { // of a lock that is not released until we say so
+		return nil, errors.Join(err, st.Close(context.WithoutCancel(ctx)))
+	}
 	return st, nil
+}
+
+// isLocked: 55P03, lock_not_available.
+func isLocked(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "55P03"
 }
 
 // configure makes a connection one that can be led step by step.

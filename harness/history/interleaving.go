@@ -4,8 +4,9 @@ import "slices"
 
 // Interleaving is one execution, step by step, in the order that a scheduler chose. With the input, the choices in it are enough to repeat it.
 type Interleaving struct {
-	Clients []string `json:"clients"` // by name, in the order of the scenario
-	Steps   []Step   `json:"steps"`
+	Clients  []string            `json:"clients"`            // by name, in the order of the scenario
+	Settings []map[string]string `json:"settings,omitempty"` // run-time parameters of each client's session, in the same order
+	Steps    []Step              `json:"steps"`
 }
 
 // Step is what one release did to one client: to the one that was released, or to one that waited and was set free.
@@ -15,6 +16,8 @@ type Step struct {
 	Kind       string    `json:"kind"`                 // statement, commit, rollback, rollback to
 	SQL        string    `json:"sql,omitempty"`        // as the client sent it; of a commit outside a transaction, the statement that it ends
 	Parameters []*string `json:"parameters,omitempty"` // as text; NULL is a nil
+	Types      []string  `json:"types,omitempty"`      // of the parameters, as Postgres names them; empty: not known
+	Passed     []string  `json:"passed,omitempty"`     // what the client sent since its step before that is no step, as SAVEPOINT s; BEGIN may be among it
 	Isolation  string    `json:"isolation,omitempty"`  // of the transaction
 	Begins     bool      `json:"begins,omitempty"`     // it is the first of its transaction
 	Autocommit bool      `json:"autocommit,omitempty"` // outside a transaction that the client began: the commit is a step of its own

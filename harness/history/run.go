@@ -2,6 +2,7 @@ package history
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -122,6 +123,22 @@ func (c Cell) Name() string {
 	return c.Scenario + "/" + c.Variant
 }
 
+// Example returns the counterexample for an invariant: its own, or one for another invariant that breaks this one as well, in an order that is
+// known. Nil: there is none.
+func (c Cell) Example(invariant string) *Counterexample {
+	for i, x := range c.Counterexamples {
+		if x.Invariant == invariant {
+			return &c.Counterexamples[i]
+		}
+	}
+	for i, x := range c.Counterexamples {
+		if x.Interleaving != nil && slices.ContainsFunc(x.Round.Violations, func(v Violation) bool { return v.Invariant == invariant }) {
+			return &c.Counterexamples[i]
+		}
+	}
+	return nil
+}
+
 // Expected says what must come of an invariant.
 type Expected string
 
@@ -138,6 +155,7 @@ type Judgement struct {
 	Says      string   `json:"says"`
 	Verdict   Verdict  `json:"verdict"`
 	Expected  Expected `json:"expected,omitempty"`
+	Orders    int      `json:"orders,omitempty"`   // explored interleavings in which it was violated
 	Broken    int      `json:"broken"`             // rounds in which it was violated
 	First     int      `json:"first,omitempty"`    // the first of them, counted from 1
 	FirstAt   Duration `json:"first_at,omitempty"` // time in the cell until then

@@ -21,6 +21,10 @@ type Workload struct {
 	// Expect says what must come of the invariants at one migration version. Nil: all must hold.
 	Expect func(version int64) Expectation
 
+	// Contending returns the input in which so many clients contend for one thing: what an explorer tries first. It is of the same type as the
+	// generated ones. Nil: a generated input with so many clients is taken.
+	Contending func(clients int) any
+
 	inputs gopter.Gen
 	decode func(json.RawMessage) (any, error)
 	build  func(input any) Scenario
@@ -86,6 +90,21 @@ func (w Workload) Generate(seed int64) (Input, error) {
 		}
 	}
 	return Input{}, fmt.Errorf("workload %s: its generator made no input in %d tries; try a weaker condition", w.FullName(), tries)
+}
+
+// Contend returns an input with so many clients, which belongs to seed: that of Contending, or else one that is generated. False: there is
+// none; the number of clients is given then, as in a workload of one scenario, or the generator makes others.
+func (w Workload) Contend(clients int, seed int64) (Input, bool) {
+	if w.Contending != nil {
+		return Input{w.Contending(clients)}, true
+	}
+	const tries = 1000
+	for n := range int64(tries) {
+		if in, err := w.Generate(seed + n); err == nil && len(w.Scenario(in).Clients) == clients {
+			return in, true
+		}
+	}
+	return Input{}, false
 }
 
 // Decode returns the input that [Input.JSON] wrote.

@@ -12,7 +12,10 @@ import (
 const truncateEvery = 100
 
 // resetPlan holds the statements that put a database back to the state of its template, each one message.
-type resetPlan struct{ byDelete, byTruncate string }
+type resetPlan struct {
+	byDelete, byTruncate string
+	tables               []table
+}
 
 func (p resetPlan) sql(nth int) string {
 	if p.byDelete == "" || nth%truncateEvery == 0 {
@@ -25,10 +28,11 @@ func (p resetPlan) sql(nth int) string {
 const savedSchema = "interlock_saved"
 
 type table struct {
-	name    string   // quoted, with its schema
-	columns string   // quoted and joined, those that can be written
-	parents []string // names of the tables that its foreign keys refer to
-	saved   string   // where its rows are kept; empty: it had none
+	name     string   // quoted, with its schema
+	columns  string   // quoted and joined, those that can be written
+	literals string   // expressions that make literals of the columns, joined
+	parents  []string // names of the tables that its foreign keys refer to
+	saved    string   // where its rows are kept; empty: it had none
 }
 
 // planReset reads the catalog of the template. A superuser deletes without firing triggers, which is fastest; anybody else truncates.
@@ -73,7 +77,7 @@ func planReset(ctx context.Context, conn *pgx.Conn, superuser bool) (resetPlan, 
 		truncate = append([]string{`truncate ` + strings.Join(empty, ", ")}, restore...)
 	}
 	if !superuser {
-		return resetPlan{byTruncate: strings.Join(truncate, ";\n")}, nil
+		return resetPlan{byTruncate: strings.Join(truncate, ";\n"), tables: tables}, nil
 	}
 	deletes := []string{}
 	for _, name := range empty {
@@ -83,6 +87,7 @@ func planReset(ctx context.Context, conn *pgx.Conn, superuser bool) (resetPlan, 
 	return resetPlan{
 		byDelete:   begin + strings.Join(append(deletes, restore...), ";\n") + end,
 		byTruncate: begin + strings.Join(truncate, ";\n") + end,
+		tables:     tables,
 	}, nil
 }
 
@@ -91,6 +96,8 @@ func listTables(ctx context.Context, conn *pgx.Conn) ([]table, error) {
 	rows, err := conn.Query(ctx, `
 		select format('%I.%I', n.nspname, c.relname),
 			coalesce((select string_agg(quote_ident(a.attname), ', ' order by a.attnum) from pg_attribute a
+				where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''), ''),
+			coalesce((select string_agg(format('quote_nullable(%I)', a.attname), ', ' order by a.attnum) from pg_attribute a
 				where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''), ''),
 			array(select distinct format('%I.%I', pn.nspname, p.relname) from pg_constraint k
 				join pg_class p on p.oid = k.confrelid join pg_namespace pn on pn.oid = p.relnamespace
@@ -103,7 +110,7 @@ func listTables(ctx context.Context, conn *pgx.Conn) ([]table, error) {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (t table, err error) {
-		return t, row.Scan(&t.name, &t.columns, &t.parents)
+		return t, row.Scan(&t.name, &t.columns, &t.literals, &t.parents)
 	})
 }
 

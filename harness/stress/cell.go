@@ -19,6 +19,9 @@ type Config struct {
 	Limit  time.Duration // one round, after which its clients count as hanging; default 10 s
 	Keep   int           // rounds recorded in full; default 100
 	Shrink time.Duration // making one unexpected violation smaller; default 2 s. An expected one gets a tenth of it
+
+	// Explain makes a violation smaller in a way that does not rest on luck; false: it could not, and luck is tried. Nil: there is no such way.
+	Explain func(ctx context.Context, input race.Input, invariant string) (history.Counterexample, bool, error)
 }
 
 // Resolve returns the configuration with its defaults filled in.
@@ -48,18 +51,27 @@ func Seed(seed int64, workload string, round int) int64 {
 // Cell plays generated rounds of a workload and judges its invariants against what is expected. Violations of invariants that must hold or
 // must break come with a counterexample. An error means that the run cannot go on (ctx is done); trouble with the scenario is in the cell.
 func (a *Arena) Cell(ctx context.Context, w race.Workload, at int64, config Config) (history.Cell, error) {
+	return a.Continue(ctx, w, Begin(w, at), config)
+}
+
+// Begin returns a cell of which nothing is known yet.
+func Begin(w race.Workload, at int64) history.Cell {
+	return history.Cell{
+		Scenario: w.Name, Variant: w.Variant, Says: w.Says, At: at, Coverage: history.Coverage{Outcomes: map[string]int{}},
+	}
+}
+
+// Continue is [Arena.Cell] for a cell of which something is known already: no rounds are spent on what has been seen to break.
+func (a *Arena) Continue(ctx context.Context, w race.Workload, begun history.Cell, config Config) (history.Cell, error) {
 	config = config.Resolve()
+	at := begun.At
 	expect := race.Expectation{}
 	if w.Expect != nil {
 		expect = w.Expect(at)
 	}
 	c := &cell{
 		arena: a, workload: w, config: config, control: expect.Control || len(expect.Break) > 0, began: time.Now(),
-		Cell: history.Cell{
-			Scenario: w.Name, Variant: w.Variant, Says: w.Says, At: at,
-			Coverage: history.Coverage{Outcomes: map[string]int{}},
-		},
-		first: map[string]found{},
+		Cell: begun, first: map[string]found{},
 	}
 	err := c.play(ctx, w, expect)
 	if ctx.Err() != nil {
@@ -95,7 +107,7 @@ type found struct {
 
 // play runs rounds until the bounds are reached, what must break is broken, or what must hold is.
 func (c *cell) play(ctx context.Context, w race.Workload, expect race.Expectation) error {
-	for n := 1; ; n++ {
+	for n := 1; !c.settled(); n++ {
 		late, many := time.Since(c.began) > c.config.For, n > c.config.Rounds
 		if late && many || !c.control && (late || many) { // a control on a slow machine gets its rounds
 			return nil
@@ -105,8 +117,8 @@ func (c *cell) play(ctx context.Context, w race.Workload, expect race.Expectatio
 			return err
 		}
 		s := w.Scenario(input)
-		if n == 1 {
-			c.Invariants = judgements(w, s.Invariants, expect)
+		if c.Invariants == nil {
+			c.Invariants = Judgements(w, s.Invariants, expect)
 		}
 		round, err := c.arena.Play(ctx, s, c.config.Limit)
 		round.Number, round.Input = n, input.JSON()
@@ -115,14 +127,12 @@ func (c *cell) play(ctx context.Context, w race.Workload, expect race.Expectatio
 			return fmt.Errorf("round %d: %w", n, err)
 		}
 		c.add(input, round)
-		if c.settled() {
-			return nil
-		}
 	}
+	return nil
 }
 
-// judgements starts one judgement for each invariant. Without an expectation, all must hold.
-func judgements(w race.Workload, invariants []race.Invariant, expect race.Expectation) []history.Judgement {
+// Judgements starts one judgement for each invariant. Without an expectation, all must hold.
+func Judgements(w race.Workload, invariants []race.Invariant, expect race.Expectation) []history.Judgement {
 	out := make([]history.Judgement, len(invariants))
 	for i, inv := range invariants {
 		out[i] = history.Judgement{Invariant: inv.Name, Says: inv.Says, Verdict: history.Unknown}
@@ -167,16 +177,18 @@ func broken(round history.Round, invariant string) bool {
 
 // settled reports whether more rounds can change nothing that matters: what must hold is broken, or all that must break is.
 func (c *cell) settled() bool {
-	caught := c.control && len(c.first) > 0
+	some, all := false, true
 	for _, j := range c.Invariants {
+		broke := j.Broken+j.Orders > 0
+		some = some || broke
 		switch {
-		case j.Expected == history.MustHold && j.Broken > 0:
+		case j.Expected == history.MustHold && broke:
 			return true
-		case j.Expected == history.MustBreak && j.Broken == 0:
-			caught = false
+		case j.Expected == history.MustBreak && !broke:
+			all = false
 		}
 	}
-	return caught
+	return c.control && some && all
 }
 
 // explain finds a counterexample for each violation that must hold or must break; of a control of which nothing particular is known, for the
@@ -184,8 +196,19 @@ func (c *cell) settled() bool {
 func (c *cell) explain(ctx context.Context) error {
 	for i := range c.Invariants {
 		j := &c.Invariants[i]
-		if j.Broken == 0 || j.Expected == history.MayBreak && (!c.control || len(c.Counterexamples) > 0 || c.expectsOthers()) {
+		if j.Broken == 0 || c.Example(j.Invariant) != nil || j.Expected == history.MayBreak && (!c.control || len(c.Counterexamples) > 0 || c.expectsOthers()) {
 			continue
+		}
+		if c.config.Explain != nil {
+			example, ok, err := c.config.Explain(ctx, c.first[j.Invariant].input, j.Invariant)
+			if err != nil {
+				return err
+			}
+			if ok {
+				example.Found = c.first[j.Invariant].round
+				c.Counterexamples = append(c.Counterexamples, example)
+				continue
+			}
 		}
 		budget := c.config.Shrink
 		if j.Expected != history.MustHold {
@@ -209,13 +232,14 @@ func (c *cell) conclude(expect race.Expectation) {
 	c.Verdict = history.Held
 	for i := range c.Invariants {
 		j := &c.Invariants[i]
-		if expect.Control && j.Expected == history.MayBreak && j.Broken > 0 {
+		broke := j.Broken+j.Orders > 0
+		if expect.Control && j.Expected == history.MayBreak && broke {
 			j.Expected = history.MustBreak // something must, and it turned out to be this
 		}
 		switch {
-		case j.Broken > 0 && c.reproduced(j.Invariant):
+		case broke && c.reproduced(j.Invariant):
 			j.Verdict = history.Violated
-		case j.Broken > 0 || c.Trouble != "" || c.Coverage.Rounds == 0:
+		case broke || c.Trouble != "" || !c.tried():
 			j.Verdict = history.Unknown
 		default:
 			j.Verdict = history.Held
@@ -231,12 +255,16 @@ func (c *cell) conclude(expect race.Expectation) {
 	}
 }
 
+// tried reports whether there is anything to judge by: rounds, and where orders were explored, all of the first exploration.
+func (c *cell) tried() bool {
+	if len(c.Explorations) > 0 {
+		return c.Explorations[0].Complete
+	}
+	return c.Coverage.Rounds > 0
+}
+
 // reproduced reports whether a violation was seen again. One that need not be explained counts as it was seen.
 func (c *cell) reproduced(invariant string) bool {
-	for _, e := range c.Counterexamples {
-		if e.Invariant == invariant {
-			return e.Reproduced > 0
-		}
-	}
-	return true
+	x := c.Example(invariant)
+	return x == nil || x.Reproduced > 0
 }

@@ -1,0 +1,171 @@
+package explore
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/harness/race"
+	"github.com/interlock-pg/interlock/harness/sched"
+)
+
+// How much is spent on making a violation small. The bounds are counts, not times, so that it comes out the same on every machine.
+const (
+	toShrink  = 1000 // interleavings of one simpler input, before it is given up
+	toPreempt = 1000 // interleavings, in the search for one with fewer preemptions
+	toRepeat  = 10
+)
+
+// Counterexample makes a violation as small as it will go: fewest clients, fewest operations and simplest values, as far as the shrinker of the
+// workload offers them, then fewest preemptions; repeats it, and looks for the nearest order that does not break the invariant. The input is one
+// of which some interleaving does. It returns false if none of those within limits was found to.
+func (e *Explorer) Counterexample(ctx context.Context, w race.Workload, input race.Input, invariant string, config Config) (history.Counterexample, bool, error) {
+	began := time.Now()
+	x := history.Counterexample{Invariant: invariant}
+	best, ok, err := e.violation(ctx, w, input, invariant, config, toShrink*10)
+	if err != nil || !ok {
+		return x, false, err
+	}
+	x.Order = best.Number
+	for improved := true; improved; {
+		improved = false
+		for candidate := range w.Shrinks(input) {
+			x.Tried++
+			smaller, ok, err := e.violation(ctx, w, candidate, invariant, config, toShrink)
+			if err != nil {
+				return x, false, err
+			}
+			if ok {
+				input, best, improved = candidate, smaller, true
+				break
+			}
+		}
+	}
+	if best, err = e.simplest(ctx, w, input, invariant, config, best); err != nil {
+		return x, false, err
+	}
+	if err := e.Repeat(ctx, w, input, best.Choices, &x); err != nil {
+		return x, false, err
+	}
+	x.Elapsed = history.Since(began)
+	return x, true, nil
+}
+
+// simplest returns an interleaving that breaks the invariant with the fewest preemptions, and of those the one that comes first by its choices;
+// where there are too many to go through, the given one.
+func (e *Explorer) simplest(ctx context.Context, w race.Workload, input race.Input, invariant string, config Config, given Interleaving) (Interleaving, error) {
+	best := given
+	fewest := Config{Strategy: sched.All, AtEnd: config.AtEnd, Workers: config.Workers, Limit: toPreempt}
+	fewest.Each = func(i Interleaving) bool {
+		if slices.Contains(i.Broken, invariant) && cmp.Or(i.Preemptions-best.Preemptions, slices.Compare(i.Choices, best.Choices)) < 0 {
+			best = i
+		}
+		return i.Preemptions <= best.Preemptions
+	}
+	_, err := e.Explore(ctx, func() race.Scenario { return w.Scenario(input) }, fewest)
+	return best, err
+}
+
+// violation returns the first interleaving of the input that breaks the invariant, among so many.
+func (e *Explorer) violation(ctx context.Context, w race.Workload, input race.Input, invariant string, config Config, limit int) (Interleaving, bool, error) {
+	var found Interleaving
+	config.Limit = limit
+	config.Each = func(i Interleaving) bool {
+		if slices.Contains(i.Broken, invariant) {
+			found = i
+		}
+		return found.Number == 0
+	}
+	_, err := e.Explore(ctx, func() race.Scenario { return w.Scenario(input) }, config)
+	return found, found.Number > 0, err
+}
+
+// Repeat executes one interleaving of an input ten times and records in the counterexample whether it breaks the invariant of that, with all that
+// another tool needs to repeat it. If it never does, Nearest is what happens instead.
+func (e *Explorer) Repeat(ctx context.Context, w race.Workload, input race.Input, choices []int, x *history.Counterexample) error {
+	x.Repeated, x.Reproduced = 0, 0
+	for range toRepeat {
+		again, err := e.Play(ctx, w.Scenario(input), choices)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		x.Repeated++
+		switch {
+		case err != nil:
+		case again.Breaks(x.Invariant):
+			x.Reproduced++
+			x.Round, x.Interleaving, x.Preemptions = again.Round, &again.Interleaving, again.Preemptions
+		case x.Reproduced == 0:
+			x.Nearest = &again.Interleaving
+		}
+	}
+	x.Clients = len(w.Scenario(input).Clients)
+	for _, inv := range w.Scenario(input).Invariants {
+		if inv.Name == x.Invariant {
+			x.Query, x.Outcomes = inv.SQL, inv.Outcomes
+		}
+	}
+	if x.Reproduced == 0 {
+		return nil
+	}
+	x.Round.Number, x.Round.Input = 1, input.JSON()
+	var err error
+	if x.Start, err = e.start(ctx, w.Scenario(input)); err != nil {
+		return err
+	}
+	x.Nearest, x.Parts = nil, 0
+	nearest, parts, err := e.Nearest(ctx, func() race.Scenario { return w.Scenario(input) }, *x.Interleaving, x.Invariant)
+	if err != nil || nearest == nil {
+		return err
+	}
+	x.Nearest, x.Parts = &nearest.Interleaving, parts
+	return nil
+}
+
+// start returns the starting rows of a scenario.
+func (e *Explorer) start(ctx context.Context, s race.Scenario) ([]string, error) {
+	st, err := e.stage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { e.stages = append(e.stages, st) }()
+	if err := st.arena.Prepare(ctx, s); err != nil {
+		return nil, err
+	}
+	return st.arena.Database.Rows(ctx, st.arena.Control)
+}
+
+// Nearest returns an order that parts from one that breaks an invariant as late as possible and does not break it, and the release, from 1, at
+// which they part; nil: there is none that parts from it only once.
+func (e *Explorer) Nearest(ctx context.Context, build func() race.Scenario, breaks history.Interleaving, invariant string) (*Execution, int, error) {
+	choices := breaks.Choices()
+	last := len(choices)
+	for _, s := range breaks.Steps {
+		if slices.Contains(s.Broken, invariant) {
+			last = s.Number
+		}
+	}
+	for at := last - 1; at >= 0; at-- {
+		for client := range breaks.Clients {
+			rest := slices.Clone(choices[at:])
+			i := slices.Index(rest, client)
+			if i <= 0 {
+				continue // it has no step left, or goes anyway
+			}
+			other := slices.Concat(choices[:at], []int{client}, slices.Delete(rest, i, i+1))
+			x, err := e.Play(ctx, build(), other)
+			if ctx.Err() != nil {
+				return nil, 0, ctx.Err()
+			}
+			if err != nil || x.Breaks(invariant) {
+				continue
+			}
+			if went := x.Interleaving.Choices(); len(went) > at && slices.Equal(went[:at+1], other[:at+1]) {
+				return &x, at + 1, nil
+			}
+		}
+	}
+	return nil, 0, nil
+}

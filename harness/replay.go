@@ -1,0 +1,152 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/interlock-pg/interlock/harness/explore"
+	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/harness/race"
+	"github.com/interlock-pg/interlock/harness/server"
+	"github.com/interlock-pg/interlock/harness/stress"
+)
+
+// ErrNotApplicable means that a recorded counterexample does not fit today's scenarios or migrations.
+var ErrNotApplicable = errors.New("the recorded counterexample is no longer applicable")
+
+// Replay plays the counterexamples of a recorded run again, on today's code: stages are those that there are now. The run is violated when
+// one of them breaks its invariant again. It is held when none does, and none of the orders that are possible now does either; and unknown where
+// those are too many, or where no order was recorded.
+func Replay(ctx context.Context, config Config, recorded history.Run) (history.Run, error) {
+	if err := config.check(); err != nil {
+		return history.Run{}, err
+	}
+	run := begin(config, history.KindReplay)
+	run.Seed, run.MigrationsDir, run.Layout = recorded.Seed, recorded.MigrationsDir, recorded.Layout
+	err := config.replays(ctx, &run, recorded)
+	finish(&run, err)
+	return run, err
+}
+
+func (c Config) replays(ctx context.Context, run *history.Run, recorded history.Run) error {
+	if err := describeServer(ctx, c.Server, &run.Server); err != nil {
+		return err
+	}
+	for _, cell := range recorded.Cells {
+		for _, example := range cell.Counterexamples {
+			again, err := c.replay(ctx, run, cell, example)
+			if err != nil {
+				return err
+			}
+			run.Cells = append(run.Cells, again)
+		}
+	}
+	if len(run.Cells) == 0 {
+		return fmt.Errorf("%w: the run file holds none; try one of the files that a violated run wrote beside its run.json", ErrNotApplicable)
+	}
+	return nil
+}
+
+// replay repeats one counterexample.
+func (c Config) replay(ctx context.Context, run *history.Run, was history.Cell, example history.Counterexample) (history.Cell, error) {
+	at := slices.IndexFunc(c.Stages, func(s Stage) bool { return s.Version == was.At })
+	if at < 0 {
+		return was, fmt.Errorf("%w: there is no migration %d now; try making the run again", ErrNotApplicable, was.At)
+	}
+	which := slices.IndexFunc(c.Workloads, func(w Workload) bool { return w.FullName() == was.Name() })
+	if which < 0 {
+		return was, fmt.Errorf("%w: there is no scenario %s now; try making the run again", ErrNotApplicable, was.Name())
+	}
+	w, stage := c.Workloads[which], c.Stages[at]
+	input, err := w.Decode(example.Round.Input)
+	if err != nil {
+		return was, fmt.Errorf("%w: %w", ErrNotApplicable, err)
+	}
+	template, err := c.Server.Template(ctx, stage.Apply)
+	if err != nil {
+		return was, err
+	}
+	run.Migrations = stage.Migrations
+	cell := history.Cell{Scenario: was.Scenario, Variant: was.Variant, Says: was.Says, At: was.At, AsExpected: true}
+	again := example
+	again.Found = example.Round
+	if example.Interleaving == nil {
+		cell.Verdict, err = c.replayByLuck(ctx, template, w, input, &again)
+	} else {
+		cell.Verdict, err = c.replayOrder(ctx, template, w, input, &again, &cell)
+	}
+	cell.Counterexamples = []history.Counterexample{again}
+	says := ""
+	for _, j := range was.Invariants {
+		if j.Invariant == example.Invariant {
+			says = j.Says
+		}
+	}
+	cell.Invariants = []history.Judgement{{Invariant: example.Invariant, Says: says, Verdict: cell.Verdict}}
+	return cell, err
+}
+
+// replayByLuck repeats a counterexample of which no order is known. One that breaks nothing proves nothing.
+func (c Config) replayByLuck(ctx context.Context, t *server.Template, w Workload, input race.Input, x *history.Counterexample) (history.Verdict, error) {
+	err := onDatabase(ctx, t, func(arena *stress.Arena) error {
+		again, err := arena.Repeat(ctx, w, input, x.Invariant, c.stress())
+		x.Reproduced, x.Repeated, x.Elapsed = again.Reproduced, again.Repeated, again.Elapsed
+		if again.Reproduced > 0 {
+			x.Round = again.Round
+		}
+		return err
+	})
+	if x.Reproduced > 0 {
+		return history.Violated, err
+	}
+	return history.Unknown, err
+}
+
+// replayOrder repeats a counterexample in its order. Where that breaks nothing any more, all orders are explored: it may take another one now, or
+// the race may be gone.
+func (c Config) replayOrder(
+	ctx context.Context, t *server.Template, w Workload, input race.Input, x *history.Counterexample, cell *history.Cell,
+) (_ history.Verdict, err error) {
+	e := explore.New(t)
+	defer func() { err = errors.Join(err, e.Close(context.WithoutCancel(ctx))) }()
+	if err := e.Repeat(ctx, w, input, x.Interleaving.Choices(), x); err != nil {
+		return history.Unknown, err
+	}
+	switch x.Reproduced {
+	case x.Repeated:
+		return history.Violated, nil
+	case 0:
+	default:
+		return history.Unknown, nil
+	}
+	bounded := c.Explore
+	if bounded.Limit == 0 {
+		bounded.Limit = replayLimit
+	}
+	result, err := e.Explore(ctx, func() Scenario { return w.Scenario(input) }, bounded)
+	if err != nil {
+		return history.Unknown, err
+	}
+	cell.Explorations = []history.Exploration{result.Exploration}
+	if result.Err != nil {
+		cell.Trouble = result.Err.Error()
+	}
+	if result.Broken[x.Invariant] > 0 {
+		other, ok, err := e.Counterexample(ctx, w, input, x.Invariant, c.Explore)
+		if err != nil || !ok {
+			return history.Unknown, err
+		}
+		other.Found, other.Again, other.File = x.Found, x.Again, x.File
+		*x = other
+		return history.Violated, nil
+	}
+	if result.Complete {
+		return history.Held, nil
+	}
+	return history.Unknown, nil
+}
+
+// replayLimit is how many interleavings are explored to show that a counterexample is gone.
+const replayLimit = 20_000
