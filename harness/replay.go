@@ -36,11 +36,12 @@ func (c Config) replays(ctx context.Context, run *history.Run, recorded history.
 	}
 	for _, cell := range recorded.Cells {
 		for _, example := range cell.Counterexamples {
-			again, err := c.replay(ctx, run, cell, example)
+			again, err := c.replay(ctx, cell, example)
 			if err != nil {
 				return err
 			}
 			run.Cells = append(run.Cells, again)
+			run.Migrations = c.Stages[c.stage(again.At)].Migrations
 		}
 	}
 	if len(run.Cells) == 0 {
@@ -50,16 +51,16 @@ func (c Config) replays(ctx context.Context, run *history.Run, recorded history.
 }
 
 // replay repeats one counterexample.
-func (c Config) replay(ctx context.Context, run *history.Run, was history.Cell, example history.Counterexample) (history.Cell, error) {
-	at := slices.IndexFunc(c.Stages, func(s Stage) bool { return s.Version == was.At })
+func (c Config) replay(ctx context.Context, was history.Cell, example history.Counterexample) (history.Cell, error) {
+	at := c.stage(was.At)
 	if at < 0 {
 		return was, fmt.Errorf("%w: there is no migration %d now; try making the run again", ErrNotApplicable, was.At)
 	}
-	which := slices.IndexFunc(c.Workloads, func(w Workload) bool { return w.FullName() == was.Name() })
-	if which < 0 {
+	w := c.workload(was)
+	if w == nil {
 		return was, fmt.Errorf("%w: there is no scenario %s now; try making the run again", ErrNotApplicable, was.Name())
 	}
-	w, stage := c.Workloads[which], c.Stages[at]
+	stage := c.Stages[at]
 	input, err := w.Decode(example.Round.Input)
 	if err != nil {
 		return was, fmt.Errorf("%w: %w", ErrNotApplicable, err)
@@ -68,14 +69,13 @@ func (c Config) replay(ctx context.Context, run *history.Run, was history.Cell, 
 	if err != nil {
 		return was, err
 	}
-	run.Migrations = stage.Migrations
 	cell := history.Cell{Scenario: was.Scenario, Variant: was.Variant, Says: was.Says, At: was.At, AsExpected: true}
 	again := example
 	again.Found = example.Round
 	if example.Interleaving == nil {
-		cell.Verdict, err = c.replayByLuck(ctx, template, w, input, &again)
+		cell.Verdict, err = c.replayByLuck(ctx, template, *w, input, &again)
 	} else {
-		cell.Verdict, err = c.replayOrder(ctx, template, w, input, &again, &cell)
+		cell.Verdict, err = c.replayOrder(ctx, template, *w, input, &again, &cell)
 	}
 	cell.Counterexamples = []history.Counterexample{again}
 	says := ""
@@ -86,6 +86,46 @@ func (c Config) replay(ctx context.Context, run *history.Run, was history.Cell, 
 	}
 	cell.Invariants = []history.Judgement{{Invariant: example.Invariant, Says: says, Verdict: cell.Verdict}}
 	return cell, err
+}
+
+// saved repeats the counterexamples that were saved.
+func (c Config) saved(ctx context.Context, run *history.Run) error {
+	for _, recorded := range c.Saved {
+		for _, was := range recorded.Cells {
+			for _, example := range was.Counterexamples {
+				cell, err := c.replay(ctx, was, example)
+				switch {
+				case errors.Is(err, ErrNotApplicable):
+					cell.Counterexamples, cell.Verdict, cell.Trouble = []history.Counterexample{example}, history.Unknown, err.Error()
+				case err != nil:
+					return err
+				}
+				j := &cell.Invariants[0]
+				if w := c.workload(cell); w != nil && w.Expect != nil && slices.Contains(w.Expect(cell.At).Break, j.Invariant) {
+					j.Expected = history.MustBreak
+				} else {
+					j.Expected = history.MustHold
+				}
+				cell.AsExpected = cell.Trouble == "" && j.AsExpected()
+				run.Replayed = append(run.Replayed, cell)
+			}
+		}
+	}
+	return nil
+}
+
+// stage returns the place of a version among the stages; -1: there is no such migration now.
+func (c Config) stage(version int64) int {
+	return slices.IndexFunc(c.Stages, func(s Stage) bool { return s.Version == version })
+}
+
+// workload returns that of a recorded cell; nil: there is none now.
+func (c Config) workload(was history.Cell) *Workload {
+	i := slices.IndexFunc(c.Workloads, func(w Workload) bool { return w.FullName() == was.Name() })
+	if i < 0 {
+		return nil
+	}
+	return &c.Workloads[i]
 }
 
 // replayByLuck repeats a counterexample of which no order is known. One that breaks nothing proves nothing.

@@ -33,6 +33,10 @@ type Config struct {
 	// Explore bounds the exploration of one workload at a stage.
 	Explore explore.Config
 
+	// Saved are runs with counterexamples, such as those that are kept in a repository: Run repeats them before anything else. One that is
+	// reproduced is a finding, unless it is expected.
+	Saved []history.Run
+
 	// Progress is called before each workload at a stage, with how many are done. Nil: not called.
 	Progress func(done, total int, what string)
 }
@@ -86,7 +90,10 @@ func Run(ctx context.Context, config Config) (history.Run, error) {
 		config.Stages = []Stage{Schema("")}
 	}
 	run := begin(config, history.KindRun)
-	err := config.cells(ctx, &run, config.cell)
+	err := config.saved(ctx, &run)
+	if err == nil {
+		err = config.cells(ctx, &run, config.cell)
+	}
 	finish(&run, err)
 	return run, err
 }
@@ -145,7 +152,7 @@ func begin(config Config, kind history.Kind) history.Run {
 func finish(run *history.Run, trouble error) {
 	run.Elapsed = history.Since(run.Started)
 	run.Verdict = history.Held
-	for _, cell := range run.Cells {
+	for _, cell := range slices.Concat(run.Replayed, run.Cells) {
 		run.Verdict = history.Worst(run.Verdict, meaning(run.Kind, cell))
 	}
 	if trouble != nil {

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,6 +25,7 @@ type runCommand struct {
 	Rounds  int           `help:"Rounds of a scenario with a defence at a migration." default:"60" group:"Bounds"`
 	For     time.Duration `help:"The longest that one may take. A negative control is given up only when both bounds are reached." default:"2s" group:"Bounds"`
 	Clients int           `help:"The most clients at once." default:"4" group:"Bounds"`
+	Saved   string        `help:"Directory of counterexamples, such as files that an earlier run wrote, to be repeated first." default:"interlock-counterexamples" placeholder:"DIR"`
 	Keep    bool          `help:"Keep the database of a finding, print its DSN, and, where the server is ours, keep it running until Ctrl-C."`
 }
 
@@ -46,13 +48,52 @@ func (c *runCommand) Run(ctx context.Context, out *output, pg *postgres) error {
 	if c.Seed == 0 {
 		c.Seed = rand.Int64N(1_000_000) + 1
 	}
+	saved, err := loadSaved(c.Saved, stages, workloads, set)
+	if err != nil {
+		return err
+	}
 	return play(ctx, out, pg, set, harness.Config{
-		Stages: stages, Workloads: set.expectations(workloads), Seed: c.Seed, Rounds: c.Rounds, For: c.For, Keep: c.Keep,
+		Stages: stages, Workloads: set.expectations(workloads), Seed: c.Seed, Rounds: c.Rounds, For: c.For, Keep: c.Keep, Saved: saved,
 	}, func(ctx context.Context, config harness.Config) (history.Run, error) {
 		result, err := harness.Run(ctx, config)
 		result.Bounds.Clients = c.Clients
 		return result, err
 	})
+}
+
+// loadSaved reads the counterexamples of a directory, which need not be there. Those of scenarios and migrations that exist, but are not selected,
+// are left out.
+func loadSaved(dir string, stages []harness.Stage, selected []harness.Workload, set migrationSet) ([]history.Run, error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	if err != nil {
+		return nil, usage("--saved %s: %w", dir, err)
+	}
+	all, err := selectWorkloads(nil, 0)
+	if err != nil {
+		return nil, err
+	}
+	in := func(workloads []harness.Workload, cell history.Cell) bool {
+		return slices.ContainsFunc(workloads, func(w harness.Workload) bool { return w.FullName() == cell.Name() })
+	}
+	var runs []history.Run
+	for _, path := range paths {
+		run, err := load(path)
+		if err != nil {
+			return nil, err
+		}
+		run.Cells = slices.DeleteFunc(run.Cells, func(cell history.Cell) bool {
+			staged := slices.ContainsFunc(stages, func(s harness.Stage) bool { return s.Version == cell.At })
+			return !in(selected, cell) && in(all, cell) || !staged && slices.Contains(set.Versions(), cell.At)
+		})
+		for i := range run.Cells {
+			for j := range run.Cells[i].Counterexamples {
+				run.Cells[i].Counterexamples[j].File = path
+				run.Cells[i].Counterexamples[j].Again = "interlock replay " + quote(path)
+			}
+		}
+		runs = append(runs, run)
+	}
+	return runs, nil
 }
 
 // play starts a server, has make make a run on it, and writes and prints that.

@@ -1,6 +1,7 @@
 package explore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,8 @@ type Config struct {
 
 	Limit   int           // interleavings; 0: no limit, but for random and pct, which then make 1,000
 	For     time.Duration // 0: no limit
+	Steps   int           // the most steps of one interleaving; 0: 1,000. Where one has more, the search ends
+	Hang    time.Duration // how long nothing may happen before an interleaving is given up; 0: 10 s
 	Workers int           // databases that are worked on at once; 0: as many as there are cores. The result does not depend on it
 
 	StopAtFirst bool // end the search with the first interleaving that violates an invariant
@@ -62,6 +65,11 @@ type Result struct {
 	Mismatch *sched.Mismatch         // where a replayed schedule no longer fits; nil: it does
 	Err      error                   // why the search ended early, if it was for trouble; Exploration.Trouble has it as text
 }
+
+const (
+	defaultSteps = 1000
+	defaultHang  = 10 * time.Second
+)
 
 // DefaultLimit is how many interleavings random and pct make by default.
 const DefaultLimit = 1000
@@ -99,6 +107,7 @@ func (e *Explorer) Explore(ctx context.Context, build func() race.Scenario, conf
 	if config.Workers <= 0 {
 		config.Workers = runtime.GOMAXPROCS(0)
 	}
+	config.Steps, config.Hang = cmp.Or(config.Steps, defaultSteps), cmp.Or(config.Hang, defaultHang)
 	if config.Limit == 0 && (config.Strategy == sched.Random || config.Strategy == sched.PCT) {
 		config.Limit = DefaultLimit
 	}
@@ -168,7 +177,8 @@ type search struct {
 // begin prepares the search.
 func (x *search) begin(ctx context.Context, e *Explorer) error {
 	config := sched.Config{
-		Strategy: x.Strategy, Clients: x.result.Clients, Rules: x.Rules, Seed: x.Seed, Depth: x.Depth, Preemptions: x.Preemptions, Settled: x.settled,
+		Strategy: x.Strategy, Clients: x.result.Clients, Rules: x.Rules, Seed: x.Seed, Depth: x.Depth, Preemptions: x.Preemptions, MaxSteps: x.Steps,
+		Settled: x.settled,
 	}
 	if x.Strategy == sched.Random || x.Strategy == sched.PCT {
 		config.Runs = x.Limit
@@ -212,7 +222,7 @@ func (x *search) work(ctx context.Context, st *stage) error {
 			x.sched.Stop()
 			return nil
 		}
-		p, err := st.play(ctx, x.build(), r, x.survey, x.AtEnd)
+		p, err := st.play(ctx, x.build(), r, x.survey, x.Config)
 		switch {
 		case errors.Is(err, sched.ErrDiverged) && x.again():
 			r.Abandon()
@@ -256,7 +266,7 @@ type Look struct {
 func (x *search) settled(r *sched.Run) bool {
 	e := r.Result.(ended)
 	if r.Status != sched.Complete {
-		return true // cut short for its length; the coverage says so
+		return false // cut short for its length: others would be as well
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -310,7 +320,7 @@ func (x *search) conclude() {
 		x.result.Possible = c.Possible.String()
 	}
 	if c.TooLong > 0 && x.result.Trouble == "" {
-		x.result.Trouble = fmt.Sprintf("%d interleavings were cut short, for a client makes steps without end", c.TooLong)
+		x.result.Trouble = fmt.Sprintf("an interleaving was cut short after %d steps: does a client try again for ever?", x.Steps)
 	}
 }
 

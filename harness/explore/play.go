@@ -39,7 +39,7 @@ func (e *Explorer) Play(ctx context.Context, s race.Scenario, choices []int) (Ex
 		return Execution{}, err
 	}
 	r := search.Next()
-	p, err := st.play(ctx, s.Named(), r, nil, false)
+	p, err := st.play(ctx, s.Named(), r, nil, Config{Hang: defaultHang})
 	if err != nil {
 		return Execution{Round: p.round, Interleaving: p.interleaving}, errors.Join(err, st.Close(context.WithoutCancel(ctx)))
 	}

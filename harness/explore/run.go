@@ -48,14 +48,15 @@ type run struct {
 }
 
 // play runs the scenario once, as the scheduler decides. An error means that the run could not be judged.
-func (st *stage) play(ctx context.Context, s race.Scenario, by scheduler, sv *survey, atEnd bool) (played, error) {
+func (st *stage) play(ctx context.Context, s race.Scenario, by scheduler, sv *survey, config Config) (played, error) {
+	st.hang = config.Hang
 	clients, err := st.seat(ctx, s)
 	if err != nil {
 		return played{}, err
 	}
 	r := &run{stage: st, survey: sv, scenario: s, clients: clients}
 	for _, inv := range s.Invariants {
-		if !inv.Outcomes && !atEnd {
+		if !inv.Outcomes && !config.AtEnd {
 			r.invariants = append(r.invariants, inv)
 		}
 	}

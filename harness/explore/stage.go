@@ -24,6 +24,7 @@ type stage struct {
 	locks   locks
 	notices bool                   // backends say that they wait
 	stops   bool                   // backends can be stopped: they are processes of this machine, and ours
+	hang    time.Duration          // how long nothing may happen
 	holds   atomic.Bool            // steps of clients are held
 	mine    map[*wire.Session]bool // those of the clients
 }
@@ -102,14 +103,11 @@ func (st *stage) Close(ctx context.Context) error {
 	return errors.Join(err, st.gate.Close(), st.arena.Database.Drop(ctx))
 }
 
-// hang is how long nothing may happen before a run is given up.
-const hang = 10 * time.Second
-
 var errHangs = errors.New("nothing happened")
 
 // wait waits until done, for as long as something happens at all.
 func (st *stage) wait(ctx context.Context, done func() bool) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, hang, fmt.Errorf("%w for %v", errHangs, hang))
+	ctx, cancel := context.WithTimeoutCause(ctx, st.hang, fmt.Errorf("%w for %v", errHangs, st.hang))
 	defer cancel()
 	return st.gate.Wait(ctx, done)
 }

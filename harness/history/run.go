@@ -49,8 +49,9 @@ type Run struct {
 	Layout        string      `json:"layout,omitempty"`
 	Migrations    []Migration `json:"migrations,omitempty"`
 
-	Cells []Cell `json:"cells,omitempty"`
-	Check *Check `json:"check,omitempty"`
+	Replayed []Cell `json:"replayed,omitempty"` // counterexamples that were saved, and were repeated before anything else
+	Cells    []Cell `json:"cells,omitempty"`
+	Check    *Check `json:"check,omitempty"`
 }
 
 // Kind says what made a run.
