@@ -33,8 +33,6 @@ type Config struct {
 	Hang    time.Duration // how long nothing may happen before an interleaving is given up; 0: 10 s
 	Workers int           // databases that are worked on at once; 0: as many as there are cores. The result does not depend on it
 
-	StopAtFirst bool // end the search with the first interleaving that violates an invariant
-
 	AtEnd bool        // do not look at the invariants after every commit, only when all clients are done
 	Rules sched.Rules // of the reduction; the zero value is the safe version
 
@@ -289,7 +287,7 @@ func (x *search) settled(r *sched.Run) bool {
 	}
 	x.result.Mismatch = r.Mismatch
 	goOn := x.Each == nil || x.Each(i)
-	return goOn && !(x.StopAtFirst && len(i.Broken) > 0) && (x.Limit == 0 || x.result.Executed < x.Limit)
+	return goOn && (x.Limit == 0 || x.result.Executed < x.Limit)
 }
 
 // again counts the runs that diverged, and reports whether one more may be tried again.

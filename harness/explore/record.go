@@ -47,7 +47,7 @@ func (r *run) answered(ctx context.Context, c *client, state wire.State, resumed
 	case sched.RollbackTo:
 		return []sched.Part{part}, nil
 	}
-	c.open = !(result.Err() && c.shown.Autocommit)
+	c.open = !result.Err() || !c.shown.Autocommit
 	if !result.Err() {
 		c.executed = append(c.executed, c.step)
 	}
