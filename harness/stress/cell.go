@@ -255,12 +255,9 @@ func (c *cell) conclude(expect race.Expectation) {
 	}
 }
 
-// tried reports whether there is anything to judge by: rounds, and where orders were explored, all of the first exploration.
+// tried reports whether there is anything to judge by: rounds, or all orders.
 func (c *cell) tried() bool {
-	if len(c.Explorations) > 0 {
-		return c.Explorations[0].Complete
-	}
-	return c.Coverage.Rounds > 0
+	return c.Coverage.Rounds > 0 || slices.ContainsFunc(c.Explorations, func(e history.Exploration) bool { return e.Complete })
 }
 
 // reproduced reports whether a violation was seen again. One that need not be explained counts as it was seen.
