@@ -51,6 +51,9 @@ func (p *printer) story(s story) {
 	for _, line := range s.head {
 		p.say("", plain, line)
 	}
+	if s.verdictFirst {
+		p.verdict(s)
+	}
 	for _, t := range s.tables {
 		p.line("")
 		p.table("", t)
@@ -61,6 +64,19 @@ func (p *printer) story(s story) {
 			p.say("  ", plain, line)
 		}
 	}
+	if !s.verdictFirst {
+		p.verdict(s)
+	}
+	for _, it := range s.items {
+		for _, proof := range it.proofs {
+			p.line("")
+			p.proof(proof)
+		}
+	}
+}
+
+// verdict prints whether all is as it must be, and what is not.
+func (p *printer) verdict(s story) {
 	p.line("")
 	took := s.took.Short()
 	lines := wrap(s.headline, p.Width)
@@ -82,12 +98,6 @@ func (p *printer) story(s story) {
 	}
 	for _, finding := range s.findings {
 		p.say("  ", plain, "- "+finding)
-	}
-	for _, it := range s.items {
-		for _, proof := range it.proofs {
-			p.line("")
-			p.proof(proof)
-		}
 	}
 }
 
@@ -116,6 +126,9 @@ func (p *printer) proof(pr proof) {
 	}
 	if pr.again != "" {
 		p.line("  Again: " + pr.again)
+	}
+	for _, form := range pr.forms {
+		p.line("  As " + form[0] + ": " + form[1])
 	}
 }
 
@@ -155,6 +168,10 @@ func (p *printer) table(indent string, t table) {
 		p.say(indent, plain, t.caption)
 	}
 	indent += "  "
+	if t.chart != nil {
+		p.chart(indent, t.chart)
+		return
+	}
 	room := p.Width - len(indent)
 	natural, words := t.widths()
 	for from := 1; from < len(natural) || from == 1 && len(natural) > 0; {
@@ -165,6 +182,9 @@ func (p *printer) table(indent string, t table) {
 		}
 		p.band(indent, t, from, fit(slices.Concat(natural[:1], natural[from:to]), slices.Concat(words[:1], words[from:to]), room))
 		from = max(to, from+1)
+	}
+	for _, note := range t.notes {
+		p.say(indent, plain, note)
 	}
 }
 

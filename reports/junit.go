@@ -64,7 +64,8 @@ func JUnit(w io.Writer, run history.Run) error {
 		Timestamp: run.Started.UTC().Format("2006-01-02T15:04:05"), Properties: properties(run),
 	}
 	for _, it := range s.items {
-		c := junitCase{Class: it.group, Name: strings.TrimPrefix(it.name, it.group+"/"), Time: seconds(it.took)}
+		name := strings.TrimPrefix(strings.TrimPrefix(it.name, it.group+"/"), it.group+" ")
+		c := junitCase{Class: it.group, Name: name, Time: seconds(it.took)}
 		fault := &junitFault{Message: plainly(strings.Join(it.notes, "; "))}
 		switch it.tone {
 		case bad:

@@ -94,7 +94,11 @@ func folded(p proof) string {
 		for strings.Contains(p.again, fence) {
 			fence += "`"
 		}
-		fmt.Fprintf(&b, "\nAgain:\n\n%ssh\n%s\n%s\n", fence, p.again, fence)
+		fmt.Fprintf(&b, "\nAgain:\n\n%ssh\n%s\n", fence, p.again)
+		for _, form := range p.forms {
+			fmt.Fprintf(&b, "%s\n", form[1])
+		}
+		fmt.Fprintf(&b, "%s\n", fence)
 	}
 	b.WriteString("\n</details>\n")
 	return b.String()
@@ -102,8 +106,19 @@ func folded(p proof) string {
 
 // pipes writes a table, every row with as many cells as its head.
 func pipes(b *bytes.Buffer, t table) {
+	if t.chart != nil {
+		if t.caption != "" {
+			fmt.Fprintf(b, "%s\n\n", markdown(t.caption))
+		}
+		t.chart.pipes(b)
+		return
+	}
 	if t.caption != "" {
-		fmt.Fprintf(b, "#### %s\n\n", markdown(t.caption))
+		first, rest, _ := strings.Cut(t.caption, "\n")
+		fmt.Fprintf(b, "#### %s\n\n", markdown(first))
+		if rest != "" {
+			fmt.Fprintf(b, "%s\n\n", markdown(rest))
+		}
 	}
 	natural, _ := t.widths()
 	columns := len(natural)
@@ -119,6 +134,12 @@ func pipes(b *bytes.Buffer, t table) {
 		if row < 0 {
 			b.WriteString("|" + strings.Repeat("---|", columns) + "\n")
 		}
+	}
+	if t.notes != nil {
+		b.WriteString("\n")
+	}
+	for _, note := range t.notes {
+		fmt.Fprintf(b, "- %s\n", markdown(note))
 	}
 }
 

@@ -19,15 +19,29 @@ const (
 // prove returns the proof that a counterexample is.
 func prove(c history.Cell, j history.Judgement, cx history.Counterexample) proof {
 	p := proof{tone: bad, title: place(c) + say(" breaks %s", cx.Invariant) + says(j.Says), again: withoutPassword(cx.Again)}
-	if j.Broken > 0 {
+	if j.Broken > 0 && cx.Interleaving == nil {
 		p.facts = append(p.facts, sentence(often(j, c)))
 	}
 	if cx.Tried > 0 {
-		p.facts = append(p.facts, fmt.Sprintf("Met in round %d with %s; the smallest found, in %s tried, has %s.", cx.Found.Number,
-			count(len(clients(cx.Found)), "client", "clients"), count(cx.Tried, "input", "inputs"), count(cx.Clients, "client", "clients")))
+		met := ""
+		if cx.Found.Number > 0 {
+			met = fmt.Sprintf("met in round %d with %s; ", cx.Found.Number, count(len(clients(cx.Found)), "client", "clients"))
+		}
+		p.facts = append(p.facts, sentence(fmt.Sprintf("%sthe smallest found, in %s tried, has %s", met,
+			count(cx.Tried, "input", "inputs"), count(cx.Clients, "client", "clients"))))
 	}
-	p.tables = picture(cx.Round, cx.Invariant)
-	p.after = []string{sentence(again(cx))}
+	if cx.Interleaving == nil {
+		p.tables = picture(cx.Round, cx.Invariant)
+		p.after = []string{sentence(again(cx))}
+	} else {
+		p.tables = append(recorded(cx), instead("The nearest order that holds", cx, cx.Nearest, cx.Parts)...)
+		p.after = []string{circumstances(c, cx)}
+		if p.again != "" {
+			for _, tool := range []string{"psql", "spec", "go"} {
+				p.forms = append(p.forms, [2]string{tool, p.again + " --as " + tool})
+			}
+		}
+	}
 	p.note("Database kept", withoutPassword(cx.Database))
 	p.note("File", clean(cx.File))
 	return p
@@ -61,8 +75,8 @@ func proofs(c history.Cell, j history.Judgement, again string) (all []proof) {
 			all = append(all, prove(c, j, cx))
 		}
 	}
-	if all != nil {
-		return all
+	if all != nil || c.Example(j.Invariant) != nil {
+		return all // or it is shown with another invariant that it breaks as well
 	}
 	for _, round := range c.Rounds {
 		if slices.ContainsFunc(round.Violations, func(v history.Violation) bool { return v.Invariant == j.Invariant }) {
@@ -81,17 +95,26 @@ func sentence(words string) string { return strings.ToUpper(words[:1]) + words[1
 
 // picture shows a round: what the clients did, side by side, and the rows that break the invariant.
 func picture(r history.Round, invariant string) []table {
-	tables := timeline(r)
+	return append(timeline(r), offending(r, invariant)...)
+}
+
+// recorded shows an interleaving, and the rows that break the invariant.
+func recorded(cx history.Counterexample) []table {
+	return append([]table{{chart: chartOf(*cx.Interleaving, cx.Round, 0)}}, offending(cx.Round, cx.Invariant)...)
+}
+
+// offending shows the rows that break the invariant.
+func offending(r history.Round, invariant string) []table {
 	var last *history.Violation // what is still there at rest says it all
 	for i, v := range r.Violations {
 		if v.Invariant == invariant {
 			last = &r.Violations[i]
 		}
 	}
-	if last != nil {
-		tables = append(tables, rows(say("%s %s: ", last.Invariant, last.Moment), last.Rows))
+	if last == nil {
+		return nil
 	}
-	return tables
+	return []table{rows(say("%s %s: ", last.Invariant, last.Moment), last.Rows)}
 }
 
 // rows returns offending rows as a table.

@@ -15,7 +15,7 @@ func (s *story) race(run history.Run) func(tone) string {
 	for _, cell := range run.Cells {
 		it := judge(cell, command(run.Command))
 		s.items = append(s.items, it)
-		if it.tone == held {
+		if it.tone == held && !complete(cell) {
 			rounds.add(cell.Coverage.Rounds)
 		}
 	}
@@ -97,19 +97,26 @@ func judge(c history.Cell, again string) item {
 		it.tone = max(it.tone, t)
 	}
 	if missed != nil {
-		it.notes = append(it.notes, strings.Join(missed, ", ")+" did not break in "+rounds+", and as a negative control must: "+
-			"this run could not have found the race; try more of it (--rounds, --for, --clients)")
+		tried, so := rounds, "this run could not have found the race; try more of it (--rounds, --for, --clients)"
+		if complete(c) {
+			tried, so = "any interleaving of so many clients", "there is no race in this scenario; try more clients (--clients)"
+		}
+		it.notes = append(it.notes, strings.Join(missed, ", ")+" did not break in "+tried+", and as a negative control must: "+so)
 	}
 
-	var unknown string
+	unknown, seen := "", "? unknown"
 	switch {
 	case c.Trouble != "":
 		unknown = say("not judged: %s", c.Trouble)
 	case len(c.Invariants) == 0:
 		unknown = "no invariant was judged"
+	case len(c.Explorations) > 0 && !complete(c) && (it.tone == held || it.tone == open):
+		unknown = strings.TrimPrefix(strings.Join(unsure, ", ")+": "+stopped(c), ": ")
+		unsure = nil
+		seen = "? stopped after " + thousands(c.Explorations[0].Executed)
 	case it.tone == open:
 		unknown = strings.Join(unsure, ", ") + ": too little evidence in " + rounds + "; try more of it (--rounds, --for)"
-	case c.Coverage.Rounds <= 0 && it.tone < open:
+	case c.Coverage.Rounds <= 0 && len(c.Explorations) == 0 && it.tone < open:
 		unknown = "no round was run"
 	case c.Verdict != history.Held && c.Verdict != history.Violated:
 		unknown = say("the cell's verdict is %q", string(c.Verdict))
@@ -123,13 +130,12 @@ func judge(c history.Cell, again string) item {
 	}
 
 	parts := slices.DeleteFunc([]string{
-		named("!!", broken, "broken"), named("!!", missed, "not caught"), named("✗", broke, ""), named("✓", holds, ""), named("?", unsure, ""),
+		named("!!", broken, "broken"+breaches(c)), named("!!", missed, "not caught"), named("✗", broke, strings.TrimSpace(breaches(c))),
+		named("✓", holds, ""), named("?", unsure, ""),
 	}, func(s string) bool { return s == "" })
 	switch {
-	case it.tone == held:
-		parts = []string{"✓ " + rounds}
 	case it.tone == open:
-		parts = slices.Insert(parts, 0, "? unknown")
+		parts = slices.Insert(parts, 0, seen)
 	case it.tone == bad && broken == nil && missed == nil:
 		parts = slices.Insert(parts, 0, "!! unexpected")
 	}
@@ -137,6 +143,9 @@ func judge(c history.Cell, again string) item {
 		parts[i] = strings.ReplaceAll(part, " ", nbsp)
 	}
 	it.brief = strings.Join(parts, "  ")
+	if it.tone == held {
+		it.brief = "✓" + nbsp + extent(c)
+	}
 	return it
 }
 
@@ -157,7 +166,15 @@ func says(sentence string) string {
 
 // often says how often an invariant was broken.
 func often(j history.Judgement, c history.Cell) string {
-	s := fmt.Sprintf("broken in %d of %s", j.Broken, count(c.Coverage.Rounds, "round", "rounds"))
+	rounds := fmt.Sprintf("%d of %s", j.Broken, count(c.Coverage.Rounds, "round", "rounds"))
+	if e, ok := violating(c); ok && j.Orders > 0 {
+		s := fmt.Sprintf("broken in %s of %s", thousands(j.Orders), interleavings(e))
+		if j.Broken > 0 {
+			s += ", and in " + rounds + " of stress"
+		}
+		return s
+	}
+	s := "broken in " + rounds
 	if j.First > 0 {
 		s += fmt.Sprintf(", first in round %d", j.First)
 	}
@@ -243,6 +260,37 @@ func (s *span) add(n int) {
 	s.high = max(s.high, n)
 }
 
+// heldIn says what it means that a cell held. Rounds are those of the cells that stress alone has tried.
+func heldIn(run history.Run, items []item, rounds span) (lines []string) {
+	proven, clients, besides := 0, span{}, 0
+	for i, cell := range run.Cells {
+		if items[i].tone == held && complete(cell) {
+			proven++
+			clients.add(cell.Explorations[0].Clients)
+			besides = max(besides, cell.Coverage.Rounds)
+		}
+	}
+	if proven > 0 {
+		line := "✓" + nbsp + "all" + nbsp + "N" + nbsp + nbsp + "holds in every interleaving"
+		if clients.low == clients.high {
+			line += " of " + count(clients.low, "client", "clients") + " (more where said)"
+		}
+		line += ": one was run of each class that Postgres can tell apart"
+		if besides > 0 {
+			line += "; and in " + count(besides, "round", "rounds") + " of stress"
+		}
+		lines = append(lines, line)
+	}
+	if rounds.high > 0 {
+		n := count(rounds.high, "round", "rounds")
+		if rounds.low < rounds.high {
+			n = fmt.Sprintf("%d to %d rounds", rounds.low, rounds.high)
+		}
+		lines = append(lines, "✓"+nbsp+nbsp+"held in "+n+" of stress: no proof")
+	}
+	return lines
+}
+
 // legend says what the tables' marks and names mean, those that occur.
 func legend(run history.Run, items []item, rounds span) []string {
 	var lines []string
@@ -262,11 +310,7 @@ func legend(run history.Run, items []item, rounds span) []string {
 		has[it.tone] = true
 	}
 	if has[held] {
-		n := count(rounds.high, "round", "rounds")
-		if rounds.low < rounds.high {
-			n = fmt.Sprintf("%d to %d rounds", rounds.low, rounds.high)
-		}
-		lines = append(lines, "✓"+nbsp+nbsp+"held in "+n+" of stress: no proof")
+		lines = append(lines, heldIn(run, items, rounds)...)
 	}
 	if has[caught] {
 		lines = append(lines, "✗"+nbsp+nbsp+"a negative control, caught: it broke, as it must where no defence works (see the run file)")

@@ -1,48 +1,85 @@
 package reports
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/interlock-pg/interlock/harness/history"
 )
 
-// replay adds the counterexamples of a replay to the story, each with how often it broke its invariant again. Once is enough to be violated;
-// never is unknown, for the race may still be there.
+// unsteady is the brief of an interleaving that broke its invariant now and then.
+const unsteady = "? not reproduced every time"
+
+// replay adds the counterexamples of a replay to the story, each with how often it broke its invariant again. Once is enough to be violated. Of
+// one that was met by luck, never is unknown, for the race may still be there; an interleaving that breaks nothing any more is gone, if its
+// cell's verdict says so, and else not settled.
 func (s *story) replay(run history.Run) func(tone) string {
 	for _, c := range run.Cells {
 		for _, cx := range c.Counterexamples {
-			j := history.Judgement{Invariant: cx.Invariant}
-			for _, known := range c.Invariants {
-				if known.Invariant == cx.Invariant {
-					j.Says = known.Says
-				}
-			}
-			it := item{group: say("%s", c.Scenario), name: place(c), tone: bad, took: c.Coverage.Elapsed + cx.Elapsed}
-			p := prove(c, j, cx)
-			it.brief = "!! reproduced"
-			if cx.Reproduced <= 0 {
-				it.tone, it.brief = open, "? not reproduced"
-				p.title = place(c) + say(", recorded breaking %s", cx.Invariant) + says(j.Says)
-				if n := len(c.Rounds); n > 0 {
-					p.tables = append(titled("as it was recorded", p.tables), titled("as it went this time", picture(c.Rounds[n-1], cx.Invariant))...)
-				}
-			}
-			p.tone = it.tone
-			p.after = nil // the headline and the note have said it
-			it.notes = []string{again(cx)}
-			it.proofs = []proof{p}
-			s.items = append(s.items, it)
+			s.items = append(s.items, replayed(c, cx))
 		}
+	}
+	always := ""
+	if slices.ContainsFunc(s.items, func(it item) bool { return it.brief == unsteady }) {
+		always = " every time"
 	}
 	return func(t tone) string {
 		switch {
-		case len(s.items) == 0:
+		case len(run.Cells) == 0:
 			return "Unknown: nothing was replayed."
 		case t == bad:
 			return "Violated again: the counterexample is reproduced."
+		case t == held:
+			return "Gone: the counterexample breaks nothing any more."
 		}
-		return "Unknown: the counterexample is not reproduced."
+		return "Unknown: the counterexample is not reproduced" + always + "."
 	}
+}
+
+// replayed judges one counterexample. An interleaving is shown as it was recorded; its nearest order is what happened this time.
+func replayed(c history.Cell, cx history.Counterexample) item {
+	j := history.Judgement{Invariant: cx.Invariant}
+	for _, known := range c.Invariants {
+		if known.Invariant == cx.Invariant {
+			j.Says = known.Says
+		}
+	}
+	it := item{group: say("%s", c.Scenario), name: place(c), took: c.Coverage.Elapsed + cx.Elapsed}
+	p := prove(c, j, cx)
+	p.after = nil // the headline and the note say it
+	note := again(cx)
+	switch {
+	case cx.Interleaving != nil && c.Verdict == history.Held:
+		it.tone, it.brief = held, "✓ gone"
+		note = say("gone: %s holds in the recorded order of steps", cx.Invariant)
+		if complete(c) {
+			note += ", and in all " + interleavings(c.Explorations[0]) + " that there are now"
+		}
+	case cx.Reproduced > 0 && (cx.Interleaving == nil || c.Verdict == history.Violated):
+		it.tone, it.brief = bad, "!! reproduced"
+	case cx.Reproduced > 0:
+		it.tone, it.brief = open, unsteady
+	default:
+		it.tone, it.brief = open, "? not reproduced"
+	}
+	if c.Trouble != "" {
+		note += say("; %s", c.Trouble)
+	}
+	if it.tone != bad {
+		p.title = place(c) + say(", recorded breaking %s", cx.Invariant) + says(j.Says)
+		if cx.Interleaving != nil && cx.Reproduced <= 0 {
+			p.tables = titled("as it was recorded", recorded(cx))
+			if now := cx.Nearest; now != nil {
+				p.tables = append(p.tables, instead("What happens now", cx, now, parting(*cx.Interleaving, *now))...)
+			}
+		} else if n := len(c.Rounds); n > 0 {
+			p.tables = append(titled("as it was recorded", p.tables), titled("as it went this time", picture(c.Rounds[n-1], cx.Invariant))...)
+		}
+	}
+	p.tone = it.tone
+	it.notes = []string{note}
+	it.proofs = []proof{p}
+	return it
 }
 
 // titled returns tables with a caption before that of the first.

@@ -116,7 +116,7 @@ func TestConsoleStaysWithinItsWidth(t *testing.T) {
 		for _, columns := range []int{40, 60, 80, 100, 160} {
 			for line := range strings.Lines(render(t, reports.Console(reports.Style{Width: columns}), run)) {
 				line = strings.TrimSuffix(line, "\n")
-				if regexp.MustCompile(`^  (Again|File|Database kept): `).MatchString(line) {
+				if regexp.MustCompile(`^  (Again|As (psql|spec|go)|File|Database kept): `).MatchString(line) {
 					continue // to be copied
 				}
 				require.LessOrEqual(t, reports.Width(line), columns, "%s in %d: %s", name, columns, line)
@@ -182,6 +182,17 @@ func TestJUnitIsParsedBack(t *testing.T) {
 	require.Zero(t, read(checkRun(false)).Failures)
 	require.Equal(t, 3, read(checkRun(true)).Failures)
 	require.NotZero(t, read(nastyRun()).Failures)
+
+	explored := read(exploreViolated())
+	require.Equal(t, []int{3, 2, 0}, []int{explored.Tests, explored.Failures, explored.Errors}, "a case for each invariant")
+	require.Equal(t, "schedules/none at 2", explored.Cases[0].Class)
+	require.Equal(t, "S2", explored.Cases[0].Name)
+	require.Contains(t, *explored.Cases[0].Failure, "✗ S2 and S4 broken here")
+	require.Equal(t, 5, read(exploreUnknown()).Errors)
+	require.Zero(t, read(exploreHeld()).Failures+read(exploreHeld()).Errors)
+	require.Equal(t, 1, read(replayedRun(history.Violated, "")).Failures)
+	require.Zero(t, read(replayedRun(history.Held, "")).Errors)
+	require.Equal(t, 1, read(replayedRun(history.Unknown, "no such scenario")).Errors)
 }
 
 func TestMarkdownTablesAreEven(t *testing.T) {
@@ -230,11 +241,64 @@ func TestUnknownIsNeverHeld(t *testing.T) {
 		"an invariant is unknown":    func(r *history.Run) { r.Cells[6].Invariants[1].Verdict = history.Unknown },
 		"an invariant has nonsense":  func(r *history.Run) { r.Cells[6].Invariants[1].Verdict = "sure" },
 		"one that may be is unknown": func(r *history.Run) { r.Cells[6].Invariants[1] = history.Judgement{Invariant: "S9"} },
+		"an exploration stopped":     func(r *history.Run) { r.Cells[6].Explorations = []history.Exploration{{Clients: 2, Executed: 5000}} },
 	} {
 		run := defaultRun()
 		change(&run)
 		require.False(t, held(run), name)
 	}
+}
+
+func TestAnExplorationHoldsOnlyWhenItIsComplete(t *testing.T) {
+	holds := func(run history.Run) bool {
+		return strings.Contains(render(t, reports.Console(reports.Style{}), run), "\nAll 12 interleavings of 2 clients hold ")
+	}
+	require.True(t, holds(exploreHeld()))
+	for name, change := range map[string]func(*history.Run){
+		"the run is unknown":      func(r *history.Run) { r.Verdict = history.Unknown },
+		"the run was cut short":   func(r *history.Run) { r.Trouble = "interrupted" },
+		"the cell is unknown":     func(r *history.Run) { r.Cells[0].Verdict = history.Unknown },
+		"the cell met trouble":    func(r *history.Run) { r.Cells[0].Trouble = "panic" },
+		"nothing was judged":      func(r *history.Run) { r.Cells[0].Invariants = nil },
+		"an invariant is unknown": func(r *history.Run) { r.Cells[0].Invariants[1].Verdict = history.Unknown },
+		"an invariant broke":      func(r *history.Run) { r.Cells[0].Invariants[1].Verdict = history.Violated },
+		"nothing was explored":    func(r *history.Run) { r.Cells[0].Explorations = nil },
+		"the search stopped":      func(r *history.Run) { r.Cells[0].Explorations = []history.Exploration{{Clients: 2, Executed: 12}} },
+	} {
+		run := exploreHeld()
+		change(&run)
+		require.False(t, holds(run), name)
+	}
+}
+
+func TestLongStatementsAreShortenedOnTheConsoleOnly(t *testing.T) {
+	run := exploreViolated()
+	var columns []string
+	for i := range 100 {
+		columns = append(columns, "column_"+strings.Repeat("x", i%7))
+	}
+	s := &run.Cells[0].Counterexamples[0].Interleaving.Steps[0]
+	s.SQL = "insert into t (" + strings.Join(columns, ", ") + ") values ($1)"
+	s.Parameters, s.Types = texts("the last"), nil
+	out := render(t, reports.Console(reports.Style{}), run)
+	require.Regexp(t, `\n +…\n`, out)
+	require.NotContains(t, out, strings.Join(columns[40:44], ", "))
+	require.Contains(t, out, "'the last'")
+	page := html.UnescapeString(render(t, reports.Markdown, run))
+	require.Contains(t, page, strings.Join(columns, ", ")+") values ('the last')")
+}
+
+func TestClientsStandBesideEachOtherWhereTheyFit(t *testing.T) {
+	beside := func(run history.Run, columns int) bool {
+		out := render(t, reports.Console(reports.Style{Width: columns}), run)
+		return regexp.MustCompile(`\n +A: .*  B: `).MatchString(out)
+	}
+	require.True(t, beside(exploreViolated(), 100))
+	require.True(t, beside(exploreViolated(), 80))
+	require.False(t, beside(exploreViolated(), 60))
+	require.True(t, beside(exploreDeadlock(), 100))
+	require.False(t, beside(exploreDeadlock(), 80))
+	require.False(t, beside(exploreFour(), 300))
 }
 
 func TestAViolationWithoutACounterexampleStillHasItsTimeline(t *testing.T) {
@@ -305,7 +369,7 @@ func TestAnyRun(t *testing.T) {
 
 // fill puts something into everything that v holds; of what is a closed set, a member more often than not.
 func fill(random *rand.Rand, v reflect.Value) {
-	words := append(slices.Clone(nasty), "held", "violated", "unknown", "hold", "break", "run", "replay", "check", "S1", "S1", "A", "B", "none")
+	words := append(slices.Clone(nasty), "held", "violated", "unknown", "hold", "break", "run", "explore", "replay", "check", "statement", "commit", "waits", "failed", "S1", "S1", "A", "B", "none")
 	switch v.Interface().(type) {
 	case time.Time:
 		return
@@ -330,6 +394,12 @@ func fill(random *rand.Rand, v reflect.Value) {
 		for i := range v.Len() {
 			fill(random, v.Index(i))
 		}
+	case reflect.Map:
+		key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+		fill(random, key)
+		fill(random, value)
+		v.Set(reflect.MakeMap(v.Type()))
+		v.SetMapIndex(key, value)
 	case reflect.Struct:
 		for i := range v.NumField() {
 			fill(random, v.Field(i))

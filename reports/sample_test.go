@@ -282,5 +282,10 @@ func samples() map[string]history.Run {
 		"default": defaultRun(), "violated": violatedRun(), "missed": missedRun(), "unknown": unknownRun(), "nasty": nastyRun(),
 		"replay-reproduced": replayRun(10), "replay-not-reproduced": replayRun(0),
 		"check-clean": checkRun(false), "check-dirty": checkRun(true), "empty": {},
+		"explore-violated": exploreViolated(), "explore-deadlock": exploreDeadlock(), "explore-autocommit": exploreAutocommit(), "explore-retry": exploreRetry(),
+		"explore-held": exploreHeld(), "explore-unknown": exploreUnknown(), "explore-four": exploreFour(), "explored": exploredRun(),
+		"replay-interleaving": replayedRun(history.Violated, ""), "replay-gone": replayedRun(history.Held, ""),
+		"replay-unsteady": replayedRun(history.Unknown, "the search diverged"), "replay-not-applicable": notApplicableRun(),
+		"nasty-interleaving": nastyInterleaving(),
 	}
 }

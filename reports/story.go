@@ -18,6 +18,8 @@ type story struct {
 	findings []string
 	items    []item
 	took     history.Duration
+
+	verdictFirst bool // the headline comes before the tables
 }
 
 // item is one thing that was judged: a cell, a replayed counterexample, an invariant or index of a checked database, or the run itself where
@@ -48,11 +50,13 @@ func (t tone) mark() string {
 	return [...]string{plain: "", held: "✓", caught: "✗", allowed: "✗", open: "?", bad: "!!"}[t]
 }
 
-// table is rows under a head; the first column names the row.
+// table is rows under a head, of which the first column names the row, or else an interleaving.
 type table struct {
 	caption string
 	head    []string
 	rows    [][]text
+	notes   []string
+	chart   *chart
 }
 
 // text is what one cell of a table says.
@@ -70,6 +74,7 @@ type proof struct {
 	after  []string
 	where  [][2]string // label and value
 	again  string      // the command that repeats it
+	forms  [][2]string // commands that print it for other tools, with their names
 }
 
 // tell returns the story of a run.
@@ -86,6 +91,8 @@ func tell(run history.Run) story {
 		headline = s.replay
 	case history.KindCheck:
 		headline = s.check
+	case history.KindExplore:
+		headline = s.explore
 	}
 	conclude := headline(run)
 
@@ -147,8 +154,12 @@ func heads(run history.Run) []string {
 		return []string{strings.Join(what, " · ")}
 	}
 	what = append(what, fmt.Sprintf("seed %d", run.Seed))
+	driver, one, many := "stress", "round", "rounds"
+	if run.Kind == history.KindExplore {
+		driver, one, many = "explore", "interleaving", "interleavings"
+	}
 	if run.Bounds.Rounds > 0 {
-		bounds = append(bounds, "at most "+count(run.Bounds.Rounds, "round", "rounds")+" a cell")
+		bounds = append(bounds, "at most "+count(run.Bounds.Rounds, one, many)+" a cell")
 	}
 	if run.Bounds.For > 0 {
 		bounds = append(bounds, "at most "+run.Bounds.For.Short()+" a cell")
@@ -158,7 +169,7 @@ func heads(run history.Run) []string {
 	}
 	lines := []string{strings.Join(what, " · ")}
 	if bounds != nil {
-		lines = append(lines, "stress: "+strings.Join(bounds, ", "))
+		lines = append(lines, driver+": "+strings.Join(bounds, ", "))
 	}
 	return lines
 }

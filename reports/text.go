@@ -74,6 +74,20 @@ func count[N int | int64](n N, one, many string) string {
 	return fmt.Sprintf("%d %s", n, one)
 }
 
+// thousands returns a number as people write it, as "5,000".
+func thousands(n int) string { return grouped(strconv.Itoa(n)) }
+
+// grouped is thousands of a number in decimal; what is none it leaves as it is.
+func grouped(digits string) string {
+	if strings.Trim(digits, "0123456789") != "" {
+		return say("%s", digits)
+	}
+	for at := len(digits) - 3; at > 0; at -= 3 {
+		digits = digits[:at] + "," + digits[at:]
+	}
+	return digits
+}
+
 var passwords = regexp.MustCompile(`(://[^:/@\s]*:)[^/\s]*@|(?i)password=('(?:[^'\\]|\\.)*'|[^\s&']+)`)
 
 // withoutPassword returns a connection string, or a command with one, as a report may show it.
