@@ -44,6 +44,24 @@ func (m Migration) Label() string {
 	return cmp.Or(label, m.Ref, path.Base(m.Path))
 }
 
+// Scripts returns what the migrations up to a version execute, without what goes down again.
+func (s Set) Scripts(version int64) []string {
+	var scripts []string
+	for _, m := range s.UpTo(version) {
+		sql := m.SQL
+		if s.Layout == Goose {
+			if at := gooseUp.FindStringIndex(sql); at != nil {
+				sql = sql[at[1]:]
+			}
+			if at := gooseDown.FindStringIndex(sql); at != nil {
+				sql = sql[:at[0]]
+			}
+		}
+		scripts = append(scripts, strings.TrimSpace(sql)+"\n")
+	}
+	return scripts
+}
+
 // At returns the migration with this version.
 func (s Set) At(version int64) (Migration, bool) {
 	i := slices.IndexFunc(s.Migrations, func(m Migration) bool { return m.Version == version })

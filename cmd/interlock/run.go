@@ -137,51 +137,6 @@ func kept(run history.Run) bool {
 	return false
 }
 
-type replayCommand struct {
-	File string `arg:"" help:"A file that a run wrote, as interlock-out/sessions-none-at-1-S1.json; '-' is standard input."`
-	schema
-}
-
-func (c *replayCommand) Run(ctx context.Context, out *output, pg *postgres) error {
-	recorded, err := load(c.File)
-	if err != nil {
-		return err
-	}
-	if c.Migrations == "" {
-		c.Migrations, c.Layout = recorded.MigrationsDir, recorded.Layout
-	}
-	set, err := c.open()
-	if err != nil {
-		return err
-	}
-	workloads, err := selectWorkloads(nil, recorded.Bounds.Clients)
-	if err != nil {
-		return err
-	}
-	var stages []harness.Stage
-	for _, version := range set.Versions() {
-		stages = append(stages, set.stage(version))
-	}
-	provider, err := pg.provider()
-	if err != nil {
-		return err
-	}
-	srv, err := provider.Start(ctx, pg.config(out))
-	if err != nil {
-		return err
-	}
-	result, err := harness.Replay(ctx, harness.Config{Server: srv, Stages: stages, Workloads: workloads}, recorded)
-	set.describe(&result)
-	result.Command = redactAll(os.Args)
-	if err == nil {
-		err = out.print(result)
-	}
-	if err = errors.Join(err, srv.Stop(context.WithoutCancel(ctx))); err != nil {
-		return err
-	}
-	return verdict(result)
-}
-
 // verdict turns a finished run into an exit code.
 func verdict(run history.Run) error {
 	switch run.Verdict {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 
+	"github.com/jackc/pgx/v5/pgtype"
+
 	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/sched"
 	"github.com/interlock-pg/interlock/harness/wire"
@@ -67,7 +69,7 @@ func (r *run) answered(ctx context.Context, c *client, state wire.State, resumed
 func (r *run) record(c *client, resumed bool) *history.Step {
 	step := history.Step{
 		Number: r.number, Client: c.Name, Kind: string(c.shown.Kind), SQL: c.step.SQL, Isolation: string(c.shown.Level),
-		Autocommit: c.shown.Autocommit, Begins: !c.open && c.shown.Kind == sched.Statement, Resumed: resumed,
+		Passed: c.step.Passed, Autocommit: c.shown.Autocommit, Begins: !c.open && c.shown.Kind == sched.Statement, Resumed: resumed,
 	}
 	for _, p := range c.step.Parameters {
 		var value *string
@@ -76,12 +78,23 @@ func (r *run) record(c *client, resumed bool) *history.Step {
 			value = &text
 		}
 		step.Parameters = append(step.Parameters, value)
+		step.Types = append(step.Types, typeName(p.Type))
 	}
 	c.open = true
 	c.last = len(r.interleaving.Steps)
 	r.interleaving.Steps = append(r.interleaving.Steps, step)
 	return &r.interleaving.Steps[c.last]
 }
+
+// typeName returns what Postgres calls a built-in type; empty: it is none.
+func typeName(oid uint32) string {
+	if t, ok := builtIn.TypeForOID(oid); ok {
+		return t.Name
+	}
+	return ""
+}
+
+var builtIn = pgtype.NewMap()
 
 // tell puts into the record what the client was told since the last time.
 func (r *run) tell(c *client) error {
@@ -113,23 +126,19 @@ func (r *run) touched(ctx context.Context, c *client, part *sched.Part) error {
 		return nil
 	}
 	part.Touched = c.facts.touched
-	if part.Outcome == sched.Failed {
-		return nil // its locks are gone
+	if part.Outcome == sched.Failed { // its locks are gone
+		part.Touched = part.Touched.Join(c.facts.unseen)
+		if c.facts.whole {
+			part.Touched = part.Touched.Join(c.touched)
+		}
+		return nil
 	}
-	g := glance{c.shown.Client, c.shown.Index, c.shown.Text, part.Tag}
-	seen, known := r.survey.recall(g)
-	if !known {
-		var err error
-		if seen, err = r.locks.held(ctx, c.session.State().PID); err != nil {
+	if c.facts.vary() {
+		now, err := r.locks.held(ctx, c.session.State().PID)
+		if err != nil {
 			return err
 		}
-		if !c.facts.whole {
-			seen = minus(seen, c.touched)
-		}
-		seen = r.survey.remember(g, seen)
-	}
-	if len(seen.Relations)+len(seen.Keys) > 0 {
-		part.Touched = part.Touched.Join(seen)
+		part.Touched = c.facts.of(now, c.touched)
 	}
 	c.touched = c.touched.Join(part.Touched)
 	return nil

@@ -63,6 +63,11 @@ func (st *stage) play(ctx context.Context, s race.Scenario, by scheduler, sv *su
 	for _, c := range clients {
 		r.interleaving.Clients = append(r.interleaving.Clients, c.Name)
 	}
+	if slices.ContainsFunc(s.Clients, func(c race.Client) bool { return len(c.Settings) > 0 }) {
+		for _, c := range clients {
+			r.interleaving.Settings = append(r.interleaving.Settings, c.Settings)
+		}
+	}
 
 	running, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -307,7 +312,7 @@ func (r *run) follow(ctx context.Context, c *client, resumed bool) ([]sched.Part
 		var state wire.State
 		look := func() bool {
 			state = c.session.State()
-			return state.Answered >= c.step.Index || state.Phase == wire.Ended || r.notices && state.Waits > c.notices
+			return over(state, c.step) || r.notices && state.Waits > c.notices
 		}
 		err := r.within(ctx, pause, look)
 		switch {
@@ -317,7 +322,7 @@ func (r *run) follow(ctx context.Context, c *client, resumed bool) ([]sched.Part
 			return nil, fmt.Errorf("%w after the release of client %s at %q", err, c.Name, brief(c.step.SQL))
 		case err != nil:
 			return nil, err
-		case state.Answered >= c.step.Index || state.Phase == wire.Ended:
+		case over(state, c.step):
 			return r.answered(ctx, c, state, resumed)
 		}
 		c.notices = state.Waits
@@ -331,6 +336,13 @@ func (r *run) follow(ctx context.Context, c *client, resumed bool) ([]sched.Part
 			return r.waiting(c, resumed), nil
 		}
 	}
+}
+
+// over reports whether all has happened that a step does. A backend says that a statement failed before it lets go of its locks: outside a
+// transaction, what it is at then is a Sync of which it knows the answer when it has.
+func over(s wire.State, step wire.Step) bool {
+	aborting := s.Result.Err() && s.Phase == wire.Working && s.Waits == 0
+	return s.Phase == wire.Ended || s.Answered >= step.Index && !aborting
 }
 
 // How soon pg_locks is asked whether a backend waits: where backends do not say so, at once and less and less often; where they do, only in case

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -27,25 +28,34 @@ type survey struct {
 	arena *arena.Arena
 	locks locks
 	texts map[string]facts
-	seen  map[glance]sched.Footprint
 }
 
 // facts are what is known of the statements with one text.
 type facts struct {
-	touched sched.Footprint
-	whole   bool // it counts as having touched all that its transaction has
+	touched sched.Footprint // whatever the rows
+	others  []string        // tables that it may touch beside, depending on the rows
+	keys    bool            // it may use advisory locks
+	whole   bool            // it may touch anything beside: it counts as having touched all that its transaction has
+	unseen  sched.Footprint // what it may have touched when it has failed, and locks do not show it any more
 	blind   bool
 	looks   bool
 }
 
-// glance is one way that one step can turn out. It is looked at once.
-type glance struct {
-	client, index int
-	text, tag     string
+// vary reports whether the locks of a transaction have to be looked at when the statement has been answered.
+func (f facts) vary() bool { return f.whole || f.keys || len(f.others) > 0 }
+
+// of returns what the statement has touched, given what its transaction has locked by now and had touched before.
+func (f facts) of(now, before sched.Footprint) sched.Footprint {
+	if f.whole {
+		return f.touched.Join(now)
+	}
+	maps.DeleteFunc(now.Relations, func(table string, _ sched.Modes) bool { return !slices.Contains(f.others, table) })
+	now.Keys = slices.DeleteFunc(now.Keys, func(key string) bool { return !f.keys || slices.Contains(before.Keys, key) })
+	return f.touched.Join(now)
 }
 
 func newSurvey(ctx context.Context, build func() race.Scenario, a *arena.Arena, l locks) (*survey, error) {
-	s := &survey{build: build, arena: a, locks: l, texts: map[string]facts{}, seen: map[glance]sched.Footprint{}}
+	s := &survey{build: build, arena: a, locks: l, texts: map[string]facts{}}
 	var err error
 	if s.catalog, err = readCatalog(ctx, a.Control); err != nil {
 		return nil, err
@@ -90,41 +100,68 @@ func (s *survey) of(ctx context.Context, client int, before []wire.Step, step wi
 	if known, ok := s.texts[text]; ok {
 		return known, nil
 	}
-	f := facts{looks: looks.MatchString(step.SQL)}
-	touched, complete, err := s.execute(ctx, client, before, step)
+	t, err := s.try(ctx, client, before, step)
 	if err != nil {
-		return f, fmt.Errorf("finding out what %q touches: %w", brief(step.SQL), err)
+		return facts{}, fmt.Errorf("finding out what %q touches: %w", brief(step.SQL), err)
 	}
-	f.touched = touched
-	f.whole = !complete || s.catalog.opaque(step.SQL, touched)
-	f.blind = complete && s.catalog.blind(step.SQL, touched)
-	if f.whole && s.catalog.functions != nil {
-		f.looks = true // for all that we know
-	}
+	f := s.judge(step.SQL, t)
 	s.texts[text] = f
 	return f, nil
 }
 
-// execute executes a statement in a transaction of its own, after those that the client has executed before, and returns what it touched; false:
-// as far as it is known, for it failed here.
-func (s *survey) execute(ctx context.Context, client int, before []wire.Step, step wire.Step) (sched.Footprint, bool, error) {
-	none := sched.Footprint{}
+// judge says what is known of a statement that was tried.
+func (s *survey) judge(sql string, t trial) facts {
+	f := facts{touched: t.planned.Join(t.touched), keys: advisory.MatchString(sql), looks: looks.MatchString(sql)}
+	runsCode := s.catalog.runsCode(sql, f.touched)
+	if t.plans {
+		f.others = s.catalog.others(t.planned)
+	}
+	if t.plans && (runsCode || len(f.others) > 0) { // what it did beside depends on the rows, and so on what the client had done before
+		f.touched = sched.Footprint{Relations: t.planned.Relations, Keys: t.touched.Keys}
+	}
+	code := s.catalog.code
+	switch {
+	case runs.MatchString(sql) || !t.plans && !t.complete: // for all that we know
+		f.whole, f.looks, f.unseen = true, true, s.catalog.all
+	case runsCode:
+		f.whole, f.looks, f.unseen = true, f.looks || code.looks, code.touches
+		if code.tries {
+			f.touched.Keys = s.catalog.all.Keys
+		}
+		if code.catches {
+			f.touched = f.touched.Join(code.touches)
+		}
+	}
+	f.blind = s.catalog.blind(sql, t.planned)
+	return f
+}
+
+// trial is what became of a statement that was executed in a transaction of its own.
+type trial struct {
+	plans    bool            // it has a plan, which names all that it touches whatever the rows, but for what it does to other tables by constraints and code
+	planned  sched.Footprint // what was locked when it had been parsed
+	touched  sched.Footprint // and when it had been executed
+	complete bool            // it did not fail
+}
+
+// try executes a statement in a transaction of its own, after those that the client has executed before.
+func (s *survey) try(ctx context.Context, client int, before []wire.Step, step wire.Step) (t trial, err error) {
 	scenario := s.build()
 	if err := s.arena.Prepare(ctx, scenario); err != nil {
-		return none, false, err
+		return t, err
 	}
 	conns, err := s.arena.Seats(ctx, scenario.Clients)
 	if err != nil {
-		return none, false, err
+		return t, err
 	}
 	only := scenario.Clients[client : client+1]
 	conn := conns[client]
 	if err := arena.Ready(ctx, only, conns[client:]); err != nil {
-		return none, false, err
+		return t, err
 	}
 	pc := conn.PgConn()
 	if err := exec(ctx, pc, `commit`); err != nil { // what a client has prepared; a warning, if there is no transaction
-		return none, false, err
+		return t, err
 	}
 	for _, earlier := range before {
 		_ = send(ctx, pc, earlier) // it may fail here, though it did not there, or there as well
@@ -139,23 +176,25 @@ func (s *survey) execute(ctx context.Context, client int, before []wire.Step, st
 		}
 	}()
 	if step.Kind == wire.Whole || step.Statements > 1 {
-		return none, false, nil
+		return t, nil
 	}
 	if err := exec(ctx, pc, `begin`); err != nil {
-		return none, false, err
+		return t, err
 	}
-	if _, err := pc.Prepare(ctx, "", step.SQL, types(step)); err != nil {
-		return none, false, dead(pc, err)
-	}
-	planned, err := s.locks.held(ctx, pc.PID())
+	described, err := pc.Prepare(ctx, "", step.SQL, types(step))
 	if err != nil {
-		return none, false, err
+		return t, dead(pc, err)
 	}
+	if t.planned, err = s.locks.held(ctx, pc.PID()); err != nil {
+		return t, err
+	}
+	t.plans = len(t.planned.Relations)+len(described.Fields) > 0
 	if err := send(ctx, pc, step); err != nil {
-		return planned, false, dead(pc, err)
+		return t, dead(pc, err)
 	}
-	touched, err := s.locks.held(ctx, pc.PID())
-	return planned.Join(touched), true, err
+	t.complete = true
+	t.touched, err = s.locks.held(ctx, pc.PID())
+	return t, err
 }
 
 // dead returns the error if the connection is lost: only then it matters.
@@ -198,25 +237,6 @@ func types(step wire.Step) []uint32 {
 	return oids
 }
 
-// recall returns what was seen to be touched when a step turned out like this before.
-func (s *survey) recall(g glance) (sched.Footprint, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	print, ok := s.seen[g]
-	return print, ok
-}
-
-// remember keeps what was seen, and returns what is kept: what was seen first stays.
-func (s *survey) remember(g glance, print sched.Footprint) sched.Footprint {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if known, ok := s.seen[g]; ok {
-		return known
-	}
-	s.seen[g] = print
-	return print
-}
-
 // brief returns SQL on one line, not too long.
 func brief(sql string) string {
 	line := strings.Join(strings.Fields(sql), " ")
@@ -224,23 +244,4 @@ func brief(sql string) string {
 		line = string(runes[:79]) + "…"
 	}
 	return line
-}
-
-// minus returns what a touched and b did not.
-func minus(a, b sched.Footprint) sched.Footprint {
-	var rest sched.Footprint
-	for table, modes := range a.Relations {
-		if more := modes &^ b.Relations[table]; more != 0 {
-			if rest.Relations == nil {
-				rest.Relations = map[string]sched.Modes{}
-			}
-			rest.Relations[table] = more
-		}
-	}
-	for _, key := range a.Keys {
-		if !slices.Contains(b.Keys, key) {
-			rest.Keys = append(rest.Keys, key)
-		}
-	}
-	return rest
 }

@@ -15,6 +15,7 @@ const truncateEvery = 100
 type resetPlan struct {
 	byDelete, byTruncate string
 	tables               []table
+	sequences            []string
 }
 
 func (p resetPlan) sql(nth int) string {
@@ -77,7 +78,7 @@ func planReset(ctx context.Context, conn *pgx.Conn, superuser bool) (resetPlan, 
 		truncate = append([]string{`truncate ` + strings.Join(empty, ", ")}, restore...)
 	}
 	if !superuser {
-		return resetPlan{byTruncate: strings.Join(truncate, ";\n"), tables: tables}, nil
+		return resetPlan{byTruncate: strings.Join(truncate, ";\n"), tables: tables, sequences: sequences}, nil
 	}
 	deletes := []string{}
 	for _, name := range empty {
@@ -88,6 +89,7 @@ func planReset(ctx context.Context, conn *pgx.Conn, superuser bool) (resetPlan, 
 		byDelete:   begin + strings.Join(append(deletes, restore...), ";\n") + end,
 		byTruncate: begin + strings.Join(truncate, ";\n") + end,
 		tables:     tables,
+		sequences:  sequences,
 	}, nil
 }
 

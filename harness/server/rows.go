@@ -3,12 +3,14 @@ package server
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
 
-// Rows returns the rows that the database has beside those of its template as statements that insert them, parents before children.
+// Rows returns the rows that the database has beside those of its template as statements that insert them, parents before children, and one that
+// sets its sequences, if they are not where the template's are.
 func (d *Database) Rows(ctx context.Context, conn *pgx.Conn) ([]string, error) {
 	tables, err := listTables(ctx, conn)
 	if err != nil {
@@ -40,5 +42,12 @@ func (d *Database) Rows(ctx context.Context, conn *pgx.Conn) ([]string, error) {
 			statements = append(statements, fmt.Sprintf("insert into %s (%s) overriding system value values (%s)", t.name, t.columns, v))
 		}
 	}
-	return statements, nil
+	sequences, err := restoreSequences(ctx, conn)
+	if err != nil {
+		return nil, fmt.Errorf("reading sequences: %w", err)
+	}
+	if slices.Equal(sequences, d.reset.sequences) {
+		return statements, nil
+	}
+	return append(statements, sequences...), nil
 }

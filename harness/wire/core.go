@@ -40,6 +40,7 @@ type Core struct {
 	open       bool // no step is held
 	fatal      Result
 
+	passed          []string // statements, since the last step
 	steps, answered int
 	last            Step
 	lastResult      Result

@@ -85,9 +85,15 @@ func (c *Core) pump() {
 // offer holds a step, or sends it if it is not to be held.
 func (c *Core) offer(o offer) {
 	if o.step.Kind == Pass {
+		if c.config.Keep > 0 && c.tail == noTail {
+			if it := &c.queue[0]; it.portal.text.text() != "" && (it.kind == query || it.executes) {
+				c.passed = append(c.passed, it.portal.text.sql)
+			}
+		}
 		c.launch(o)
 		return
 	}
+	o.step.Passed, c.passed = c.passed, nil
 	c.steps++
 	o.step.Index = c.steps
 	o.step.InTransaction = c.tx.block && c.tail == noTail

@@ -27,6 +27,7 @@ type Step struct {
 	Level         Level       `json:"level"`                // of the transaction that it is in, or that it begins
 	Savepoint     bool        `json:"savepoint,omitempty"`  // the transaction has one: a failure may be less than the end of it
 	Statements    int         `json:"statements,omitempty"` // in SQL, if more than one
+	Passed        []string    `json:"passed,omitempty"`     // what was executed since the step before that is no step, if Config.Keep is set
 	Injected      bool        `json:"injected,omitempty"`   // with BEGIN and COMMIT put around it, see the package comment
 }
 

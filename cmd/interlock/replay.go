@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/interlock-pg/interlock/harness"
+	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/harness/reproduce"
+)
+
+type replayCommand struct {
+	File string `arg:"" help:"A file that a run wrote, as interlock-out/sessions-none-at-1-S1.json; '-' is standard input."`
+	As   string `help:"Print it for another tool instead: psql (a script for one terminal a client), spec (for isolationtester), or go (a regression test)." enum:",psql,spec,go" default:"" placeholder:"TOOL"`
+	schema
+}
+
+func (c *replayCommand) Run(ctx context.Context, out *output, pg *postgres) error {
+	recorded, err := load(c.File)
+	if err != nil {
+		return err
+	}
+	if c.Migrations == "" {
+		c.Migrations, c.Layout = recorded.MigrationsDir, recorded.Layout
+	}
+	set, err := c.open()
+	if err != nil {
+		return err
+	}
+	if c.As != "" {
+		return c.print(out.stdout, recorded, set)
+	}
+	workloads, err := selectWorkloads(nil, recorded.Bounds.Clients)
+	if err != nil {
+		return err
+	}
+	var stages []harness.Stage
+	for _, version := range set.Versions() {
+		stages = append(stages, set.stage(version))
+	}
+	provider, err := pg.provider()
+	if err != nil {
+		return err
+	}
+	srv, err := provider.Start(ctx, pg.config(out))
+	if err != nil {
+		return err
+	}
+	result, err := harness.Replay(ctx, harness.Config{Server: srv, Stages: stages, Workloads: workloads}, recorded)
+	set.describe(&result)
+	result.Command = redactAll(os.Args)
+	if err == nil {
+		err = out.print(result)
+	}
+	if err = errors.Join(err, srv.Stop(context.WithoutCancel(ctx))); err != nil {
+		return err
+	}
+	return verdict(result)
+}
+
+// print writes the counterexample of a run for another tool.
+func (c *replayCommand) print(w io.Writer, recorded history.Run, set migrationSet) error {
+	write := map[string]func(io.Writer, reproduce.Race) error{"psql": reproduce.Psql, "spec": reproduce.Spec, "go": reproduce.Go}[c.As]
+	for _, cell := range recorded.Cells {
+		for _, example := range cell.Counterexamples {
+			r := reproduce.Race{Name: fmt.Sprintf("%s at %d", cell.Name(), cell.At), Schema: set.Scripts(cell.At), Example: example}
+			for _, j := range cell.Invariants {
+				if j.Invariant == example.Invariant {
+					r.Says = j.Says
+				}
+			}
+			if err := write(w, r); err != nil {
+				return exit{exitUsage, err}
+			}
+			return nil
+		}
+	}
+	return usage("%s holds no counterexample; try one of the files that a violated run wrote beside its run.json", c.File)
+}
