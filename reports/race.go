@@ -26,7 +26,7 @@ func (s *story) race(run history.Run) func(tone) string {
 	for _, it := range s.items {
 		n[it.tone]++
 	}
-	all := len(s.items)
+	all, again := len(s.items), s.saved(run)
 	counts := count(n[caught], "negative control", "negative controls") + " caught, " + count(n[held], "cell", "cells") + " held, "
 	if n[allowed] > 0 {
 		counts += fmt.Sprintf("%d broke where they may, ", n[allowed])
@@ -36,6 +36,8 @@ func (s *story) race(run history.Run) func(tone) string {
 		switch {
 		case all == 0:
 			return "Unknown: nothing was run."
+		case again > 0 && n[bad] == 0:
+			return "Not as expected: " + count(again, "saved counterexample is", "saved counterexamples are") + " reproduced; " + counts + "."
 		case t == bad && n[bad] > 0:
 			return fmt.Sprintf("Not as expected: %d of %s; %s.", n[bad], count(all, "cell", "cells"), counts)
 		case t == bad:

@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -80,6 +81,32 @@ func replayed(c history.Cell, cx history.Counterexample) item {
 	it.notes = []string{note}
 	it.proofs = []proof{p}
 	return it
+}
+
+// saved adds the counterexamples that a run repeated first, with a table of them, and returns how many were reproduced and should not have been.
+func (s *story) saved(run history.Run) (reproduced int) {
+	t := table{caption: "counterexamples that were saved", head: []string{"file", "result"}}
+	for _, c := range run.Replayed {
+		for _, cx := range c.Counterexamples {
+			it := replayed(c, cx)
+			switch {
+			case it.tone == bad && c.AsExpected:
+				it.tone, it.brief = caught, "✗ reproduced, as it must be"
+			case it.tone == bad:
+				reproduced++
+			}
+			if it.tone == held || it.tone == caught {
+				it.notes, it.proofs = nil, nil
+			}
+			it.group, it.name = "saved", say("%s", cmp.Or(cx.File, place(c)+" "+cx.Invariant))
+			s.items = append(s.items, it)
+			t.rows = append(t.rows, []text{{words: it.name}, {it.brief, it.tone}})
+		}
+	}
+	if len(t.rows) > 0 {
+		s.tables = append(s.tables, t)
+	}
+	return reproduced
 }
 
 // titled returns tables with a caption before that of the first.

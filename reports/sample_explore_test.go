@@ -358,6 +358,22 @@ func replayedRun(verdict history.Verdict, trouble string) history.Run {
 	return run
 }
 
+// savedRun repeats counterexamples first: one that is gone, one that has to break, and one that must not.
+func savedRun() history.Run {
+	run := defaultRun()
+	save := func(verdict history.Verdict, expected bool, file string) {
+		c := replayedRun(verdict, "").Cells[0]
+		c.AsExpected = expected
+		c.Counterexamples[0].File = file
+		run.Replayed = append(run.Replayed, c)
+	}
+	save(history.Held, true, "interlock-counterexamples/gone.json")
+	save(history.Violated, true, "interlock-counterexamples/control.json")
+	save(history.Violated, false, "interlock-counterexamples/back.json")
+	run.Verdict = history.Violated
+	return run
+}
+
 // nastyInterleaving has nasty content wherever an interleaving holds text.
 func nastyInterleaving() history.Run {
 	run := exploreViolated()
