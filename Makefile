@@ -48,6 +48,7 @@ test-docker: build ## the Docker ways and the whole run on each of them; needs a
 
 test-flaky: ## the concurrent parts, many times over
 	go test $(RACE) -count 20 -timeout 10m -run 'Kill|Parallel|Barrier|Play' ./harness/server/local ./harness/stress
+	go test $(RACE) -count 5 -timeout 10m -run 'Repeats|Misbehave|Deadlock|Wake' ./harness/explore
 
 fuzz: ## each fuzz target for FUZZTIME
 	@for package in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n 1 dirname | sort -u); do \
