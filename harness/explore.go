@@ -12,7 +12,7 @@ import (
 
 // Explore goes through the orders in which the steps of clients that contend can follow each other, for every workload at every stage. The run is
 // held when all that there are, or one of each class that Postgres can tell apart, were executed and broke nothing; violated when one broke
-// something, whatever is expected of the workload; else unknown.
+// something, whatever is expected of the workload; else unknown. With [Config].Expected, it is judged, and recorded, as one of [Run]'s.
 func Explore(ctx context.Context, config Config) (history.Run, error) {
 	if err := config.check(); err != nil {
 		return history.Run{}, err
@@ -23,7 +23,11 @@ func Explore(ctx context.Context, config Config) (history.Run, error) {
 	if config.Clients == 0 {
 		config.Clients = 2
 	}
-	run := begin(config, history.KindExplore)
+	kind := history.KindExplore
+	if config.Expected {
+		kind = history.KindRun
+	}
+	run := begin(config, kind)
 	run.Bounds = history.Bounds{For: history.Duration(config.Explore.For), Clients: config.Clients}
 	err := config.cells(ctx, &run, config.proof)
 	finish(&run, err)
@@ -40,12 +44,17 @@ func (c Config) proof(ctx context.Context, e *explore.Explorer, _ *server.Templa
 			return cell, err
 		}
 	}
-	w.Expect = nil // what is broken is shown, whether it may be or not
+	if !c.Expected {
+		w.Expect = nil // what is broken is shown, whether it may be or not
+	}
 	if err := c.explore(ctx, e, w, input, c.Explore, &cell); err != nil {
 		return cell, err
 	}
-	cell.Verdict = history.Held
 	complete := cell.Explorations[0].Complete
+	cell.Verdict, cell.AsExpected = history.Held, true
+	if len(cell.Invariants) == 0 && !complete {
+		cell.Verdict, cell.AsExpected = history.Unknown, false
+	}
 	for i := range cell.Invariants {
 		j := &cell.Invariants[i]
 		switch {
@@ -57,11 +66,11 @@ func (c Config) proof(ctx context.Context, e *explore.Explorer, _ *server.Templa
 			j.Verdict = history.Held
 		}
 		cell.Verdict = history.Worst(cell.Verdict, j.Verdict)
+		cell.AsExpected = cell.AsExpected && j.AsExpected()
 	}
 	if n := cell.Explorations[0].Clients; n != c.Clients && cell.Trouble == "" {
 		cell.Says += fmt.Sprintf(" (it has %d clients)", n)
 	}
-	cell.AsExpected = cell.Verdict == history.Held
 	if c.Keep && cell.Verdict == history.Violated {
 		return cell, keep(ctx, e, w, &cell)
 	}

@@ -32,6 +32,8 @@ type Config struct {
 	Clients int
 	// Explore bounds the exploration of one workload at a stage.
 	Explore explore.Config
+	// Expected: Explore judges by what is expected of a workload, as Run does. Otherwise whatever is broken is a violation.
+	Expected bool
 
 	// Saved are runs with counterexamples, such as those that are kept in a repository: Run repeats them before anything else. One that is
 	// reproduced is a finding, unless it is expected.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,10 +13,12 @@ import (
 )
 
 type exploreCommand struct {
-	Scenarios []string `arg:"" help:"What to explore: sessions/advisory, or sessions for what production does. 'interlock list' names them." name:"scenario"`
+	Scenarios  []string `arg:"" optional:"" help:"What to explore: sessions/advisory, or sessions for what production does ('interlock list' names them); or an isolation spec, FILE.spec." name:"scenario"`
+	Anomalies  bool     `help:"Explore the ten classical anomalies instead, at each isolation level, and print which of them the server permits."`
+	Invariants []string `help:"What must hold of a spec: a query that returns no row, after every commit and at the end. Repeatable; without any, what the sessions were told is counted." name:"invariant" sep:"none" placeholder:"NAME=SELECT…"`
 	schema
 	At          int64         `help:"Stop at this migration. Default: the last." placeholder:"VERSION" group:"Migrations"`
-	Clients     int           `help:"How many clients contend." default:"2" group:"Bounds"`
+	Clients     int           `help:"How many clients contend. Default: 2." placeholder:"N" group:"Bounds"`
 	Strategy    string        `help:"Which orders to run: reduced (one of each class that Postgres can tell apart), all, random or pct." enum:"reduced,all,random,pct" default:"reduced" group:"Bounds"`
 	Preemptions int           `help:"The most preemptions that an order of strategy all may have; -1: any number." default:"-1" group:"Bounds"`
 	Depth       int           `help:"Depth of the bugs that strategy pct looks for." default:"3" group:"Bounds"`
@@ -28,47 +31,81 @@ type exploreCommand struct {
 }
 
 func (c *exploreCommand) Run(ctx context.Context, out *output, pg *postgres) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	if c.Seed == 0 {
+		c.Seed = rand.Int64N(1_000_000) + 1
+	}
+	set, config := migrationSet{own: true}, harness.Config{Seed: c.Seed, Clients: c.Clients, Keep: c.Keep, Explore: c.bounds()}
+	var err error
 	switch {
-	case c.Clients < 2:
+	case c.Anomalies:
+		exploreAnomalies(&config)
+	case slices.ContainsFunc(c.Scenarios, isSpec):
+		err = c.spec(out, &config)
+	default:
+		set, err = c.scenarios(&config)
+	}
+	if err != nil {
+		return err
+	}
+	return play(ctx, out, pg, set, config, harness.Explore)
+}
+
+// check says what was mistyped.
+func (c *exploreCommand) check() error {
+	specs := slices.ContainsFunc(c.Scenarios, isSpec)
+	switch {
+	case len(c.Scenarios) == 0 && !c.Anomalies:
+		return usage("nothing to explore; try: interlock explore sessions, FILE.spec or --anomalies")
+	case c.Anomalies && len(c.Scenarios) > 0:
+		return usage("--anomalies explores those and nothing else; try it without %s", c.Scenarios[0])
+	case specs && len(c.Scenarios) > 1:
+		return usage("a spec is explored alone: it has tables of its own; try one after another")
+	case (specs || c.Anomalies) && (c.Clients != 0 || c.Migrations != "" || c.Layout != "" || c.At != 0):
+		return usage("a spec has tables and sessions of its own; try it without --migrations, --layout, --at and --clients")
+	case len(c.Invariants) > 0 && !specs:
+		return usage("--invariant goes with FILE.spec; try naming one")
+	case c.Clients < 2 && c.Clients != 0:
 		return usage("--clients %d: fewer than two race with nobody; try --clients 2", c.Clients)
 	case c.Limit < 0 || c.For < 0 || c.Workers < 0 || c.Depth < 1:
 		return usage("--limit, --for and --workers must not be negative, and --depth must be at least 1")
 	case c.Preemptions >= 0 && c.Strategy != string(sched.All):
 		return usage("--preemptions bounds --strategy all; try adding that")
 	}
+	return nil
+}
+
+func (c *exploreCommand) bounds() explore.Config {
+	config := explore.Config{
+		Strategy: sched.Strategy(c.Strategy), Depth: c.Depth, Limit: c.Limit, For: c.For, Workers: c.Workers, AtEnd: c.AtEnd,
+	}
+	switch c.Preemptions {
+	case -1:
+	case 0:
+		config.Preemptions = -1 // none at all
+	default:
+		config.Preemptions = c.Preemptions
+	}
+	return config
+}
+
+// scenarios has the run explore scenarios of Interlock's own.
+func (c *exploreCommand) scenarios(config *harness.Config) (migrationSet, error) {
 	set, err := c.open()
 	if err != nil {
-		return err
+		return set, err
 	}
 	if c.At == 0 {
 		versions := set.Versions()
 		c.At = versions[len(versions)-1]
 	}
-	stages, err := set.stages(c.At)
-	if err != nil {
-		return err
+	if config.Stages, err = set.stages(c.At); err != nil {
+		return set, err
 	}
-	workloads, err := selectWorkloads(asProduction(c.Scenarios), c.Clients)
-	if err != nil {
-		return err
-	}
-	if c.Seed == 0 {
-		c.Seed = rand.Int64N(1_000_000) + 1
-	}
-	config := harness.Config{
-		Stages: stages, Workloads: workloads, Seed: c.Seed, Clients: c.Clients, Keep: c.Keep,
-		Explore: explore.Config{
-			Strategy: sched.Strategy(c.Strategy), Depth: c.Depth, Limit: c.Limit, For: c.For, Workers: c.Workers, AtEnd: c.AtEnd,
-		},
-	}
-	switch c.Preemptions {
-	case -1:
-	case 0:
-		config.Explore.Preemptions = -1 // none at all
-	default:
-		config.Explore.Preemptions = c.Preemptions
-	}
-	return play(ctx, out, pg, set, config, harness.Explore)
+	config.Workloads, err = selectWorkloads(asProduction(c.Scenarios), max(c.Clients, 2))
+	return set, err
 }
 
 // asProduction adds the defence that production has to scenarios that are named without one.

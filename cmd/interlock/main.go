@@ -48,6 +48,7 @@ func usage(format string, args ...any) error { return exit{exitUsage, fmt.Errorf
 type commandLine struct {
 	Run     runCommand     `cmd:"" help:"Spin up Postgres, apply the migrations, race the scenarios, check the invariants, write the reports."`
 	Explore exploreCommand `cmd:"" help:"Run every order of steps that Postgres can tell apart: find the race, or prove that there is none."`
+	Spec    specCommand    `cmd:"" help:"Run PostgreSQL isolation specs, and print what isolationtester prints."`
 	Replay  replayCommand  `cmd:"" help:"Repeat a counterexample that a run wrote to a file."`
 	Check   checkCommand   `cmd:"" help:"Check the invariants of an existing database, read only."`
 	Report  reportCommand  `cmd:"" help:"Render a run file again, offline."`

@@ -60,7 +60,7 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
 	version := ts.Getenv("INTERLOCK_TEST_VERSION")
-	if version != "" && len(args) > 2 && (args[2] == "run" || args[2] == "replay") && !slices.Contains(args, "--pg-version") {
+	if version != "" && len(args) > 2 && slices.Contains([]string{"run", "explore", "replay"}, args[2]) && !slices.Contains(args, "--pg-version") {
 		args = append(args, "--pg-version", version)
 	}
 	err = ts.Exec(args[1], args[2:]...)

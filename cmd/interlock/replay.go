@@ -41,6 +41,14 @@ func (c *replayCommand) Run(ctx context.Context, out *output, pg *postgres) erro
 	for _, version := range set.Versions() {
 		stages = append(stages, set.stage(version))
 	}
+	for _, cell := range recorded.Cells {
+		for _, example := range cell.Counterexamples {
+			if in, ok := recordedSpec(example); ok {
+				workloads = append(workloads, in.Workload(cell.Scenario, cell.Variant))
+				stages = append(stages, specStage(in))
+			}
+		}
+	}
 	provider, err := pg.provider()
 	if err != nil {
 		return err
@@ -67,6 +75,9 @@ func (c *replayCommand) print(w io.Writer, recorded history.Run, set migrationSe
 	for _, cell := range recorded.Cells {
 		for _, example := range cell.Counterexamples {
 			r := reproduce.Race{Name: fmt.Sprintf("%s at %d", cell.Name(), cell.At), Schema: set.Scripts(cell.At), Example: example}
+			if in, ok := recordedSpec(example); ok {
+				r.Name, r.Schema = cell.Name(), in.Spec().Setups
+			}
 			for _, j := range cell.Invariants {
 				if j.Invariant == example.Invariant {
 					r.Says = j.Says

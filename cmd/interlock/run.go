@@ -194,8 +194,11 @@ func (o *output) writeCounterexamples(run *history.Run) error {
 		cell := &run.Cells[i]
 		for j := range cell.Counterexamples {
 			e := &cell.Counterexamples[j]
-			name := fmt.Sprintf("%s-at-%d-%s.json", strings.ReplaceAll(cell.Name(), "/", "-"), cell.At, e.Invariant)
-			e.File = filepath.Join(o.Out, name)
+			name := strings.ReplaceAll(cell.Name(), "/", "-")
+			if cell.At != 0 {
+				name += fmt.Sprintf("-at-%d", cell.At)
+			}
+			e.File = filepath.Join(o.Out, name+"-"+e.Invariant+".json")
 			e.Again = "interlock replay " + quote(e.File)
 			alone, only := *run, *cell
 			only.Rounds, only.Counterexamples = nil, []history.Counterexample{*e}
@@ -239,6 +242,9 @@ func (o *output) print(run history.Run) error {
 	case o.Quiet:
 		_, err := fmt.Fprintln(o.stdout, run.Verdict)
 		return err
+	}
+	if areAnomalies(run) {
+		return matrix(o.stdout, run)
 	}
 	return reports.Console(o.style())(o.stdout, run)
 }

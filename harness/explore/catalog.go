@@ -17,7 +17,8 @@ import (
 type catalog struct {
 	sched.Catalog
 	unique map[string][]unique // by table
-	linked map[string][]string // by table: those that foreign keys or inheritance lead to from there, and itself; nil: they lead nowhere
+	linked map[string][]string // by table: those that foreign keys or partitions lead to from there, and itself; nil: they lead nowhere
+	split  []string            // tables that have partitions or are inherited from
 	all    sched.Footprint     // everything there is
 	code   code
 }
@@ -31,7 +32,6 @@ type code struct {
 	tables    []string        // of which a use runs some of it: by triggers, defaults, constraints, indexes, policies, or as views
 	touches   sched.Footprint // the most that it touches: what its source names
 	looks     bool            // it may notice locks without waiting for them
-	tries     bool            // it may try to get advisory locks
 	catches   bool            // it may go on after an error: what it has touched until then, locks do not show
 }
 
@@ -112,6 +112,9 @@ func (c *catalog) readTables(ctx context.Context, conn *pgx.Conn) error {
 		from pg_inherits i
 		join pg_class t on t.oid = i.inhrelid join pg_namespace n on n.oid = t.relnamespace
 		join pg_class f on f.oid = i.inhparent join pg_namespace m on m.oid = f.relnamespace`)
+	for _, l := range links {
+		c.split = append(c.split, l.To)
+	}
 	for _, key := range c.ForeignKeys {
 		links = append(links, link{key.Child, key.Parent})
 	}
@@ -165,7 +168,6 @@ func (c *catalog) readCode(ctx context.Context, conn *pgx.Conn) (err error) {
 	}
 	c.code.functions = regexp.MustCompile(`(?i)\b(` + strings.Join(names, "|") + `)\b`)
 	c.code.looks = !read || looks.MatchString(source)
-	c.code.tries = !read || tries.MatchString(source)
 	c.code.catches = !read || catches.MatchString(source)
 	c.code.touches = c.named(source, read)
 	return c.deferCode(ctx, conn)
@@ -209,11 +211,11 @@ func (c *catalog) deferCode(ctx context.Context, conn *pgx.Conn) error {
 var (
 	looks       = regexp.MustCompile(`(?i)\bnowait\b|\bskip\s+locked\b|\bdo\s+nothing\b|pg_try_advisory|lock_timeout|^\s*merge\b`)
 	advisory    = regexp.MustCompile(`(?i)advisory`)
-	tries       = regexp.MustCompile(`(?i)pg_try_advisory`)
 	catches     = regexp.MustCompile(`(?i)\bexception\s+when\b`)
 	dynamic     = regexp.MustCompile(`(?i)\bexecute\b`)
 	locksTables = regexp.MustCompile(`(?i)\block\b|\btruncate\b`)
 	runs        = regexp.MustCompile(`(?i)^\s*(do|call|execute|set\s+constraints)\b`)
+	bare        = regexp.MustCompile(`(?i)\block\b|\bset\b.*\bconstraints\b`)
 	insert      = regexp.MustCompile(`(?is)^\s*insert\s+into\s+[^(]+(\(.*?\))\s*values\b`)
 	notBlind    = regexp.MustCompile(`(?i)\bselect\b|\bon\s+conflict\b|\bwith\b`)
 )
@@ -251,6 +253,9 @@ func (c catalog) blind(sql string, touched sched.Footprint) bool {
 	for table, modes := range touched.Relations {
 		if !writes(modes) {
 			continue
+		}
+		if slices.Contains(c.split, table) {
+			return false // indexes of partitions are their own
 		}
 		for _, u := range c.unique[table] {
 			if !slices.ContainsFunc(u.own, func(column string) bool {

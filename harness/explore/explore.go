@@ -99,8 +99,12 @@ func (e *Explorer) Close(ctx context.Context) error {
 // that ctx is done; trouble on the way is in the result, with what was found until then.
 func (e *Explorer) Explore(ctx context.Context, build func() race.Scenario, config Config) (Result, error) {
 	began := time.Now()
+	scenario := build()
 	if config.Strategy == "" {
 		config.Strategy = sched.Reduced
+	}
+	if config.Strategy == sched.Reduced && scenario.AltersSchema {
+		config.Strategy = sched.All // locks do not show who makes a table, nor who looks for one
 	}
 	if config.Workers <= 0 {
 		config.Workers = runtime.GOMAXPROCS(0)
@@ -112,7 +116,7 @@ func (e *Explorer) Explore(ctx context.Context, build func() race.Scenario, conf
 	named := func() race.Scenario { return build().Named() }
 	x := &search{Config: config, build: named, result: Result{
 		Exploration: history.Exploration{
-			Strategy: string(config.Strategy), Clients: len(build().Clients), Outcomes: map[string]int{}, Workers: config.Workers,
+			Strategy: string(config.Strategy), Clients: len(scenario.Clients), Outcomes: map[string]int{}, Workers: config.Workers,
 		},
 		Broken: map[string]int{}, First: map[string]Interleaving{},
 	}}

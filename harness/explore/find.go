@@ -131,7 +131,7 @@ func (e *Explorer) start(ctx context.Context, s race.Scenario) ([]string, error)
 		return nil, err
 	}
 	defer func() { e.stages = append(e.stages, st) }()
-	if err := st.arena.Prepare(ctx, s); err != nil {
+	if err := st.prepare(ctx, s); err != nil {
 		return nil, err
 	}
 	return st.arena.Database.Rows(ctx, st.arena.Control)

@@ -20,20 +20,21 @@ import (
 
 // program is a small race in SQL, as plain data.
 type program struct {
-	Why      string            `json:"why,omitempty"` // it is in the corpus
-	Schema   string            `json:"schema"`
-	Start    []string          `json:"start,omitempty"`
-	Settings map[string]string `json:"settings,omitempty"` // of all clients
-	Clients  []actor           `json:"clients"`
-	Look     bool              `json:"look,omitempty"` // after every commit
+	Why     string   `json:"why,omitempty"` // it is in the corpus
+	Schema  string   `json:"schema"`
+	Start   []string `json:"start,omitempty"`
+	Clients []actor  `json:"clients"`
+	Look    bool     `json:"look,omitempty"`  // after every commit
+	Order   []int    `json:"order,omitempty"` // one that did not always go the same way
 }
 
 // actor is a client of a program: a transaction that ends with COMMIT if it does not say otherwise. Where a statement fails, it rolls back to its
 // savepoint and goes on, if it has one; otherwise it rolls back and is done.
 type actor struct {
-	Level    pgx.TxIsoLevel `json:"level,omitempty"`    // empty: each statement is a transaction of its own
-	Extended bool           `json:"extended,omitempty"` // it speaks the extended protocol
-	SQL      []string       `json:"sql"`
+	Level    pgx.TxIsoLevel    `json:"level,omitempty"`    // empty: each statement is a transaction of its own
+	Extended bool              `json:"extended,omitempty"` // it speaks the extended protocol
+	Settings map[string]string `json:"settings,omitempty"`
+	SQL      []string          `json:"sql"`
 }
 
 func (p program) String() string {
@@ -67,7 +68,7 @@ func (p program) scenario() race.Scenario {
 	s := race.Scenario{}
 	start := slices.Clone(p.Start)
 	for _, a := range p.Clients {
-		s.Clients = append(s.Clients, race.Client{Settings: p.Settings, Operations: []race.Operation{{Kind: "program", Do: a.do}}})
+		s.Clients = append(s.Clients, race.Client{Settings: a.Settings, Operations: []race.Operation{{Kind: "program", Do: a.do}}})
 	}
 	if p.Look {
 		for i, tables := range schemas[p.Schema].looks {
@@ -264,7 +265,11 @@ var schemas = map[string]schema{
 			create function tally() returns trigger language plpgsql as $$begin
 				if new.v > 20 then update counter set v = v + 1 where k = 1; end if; return new; end$$;
 			create function refuse() returns trigger language plpgsql as $$begin
-				if new.v > 9 and exists (select from a where k = new.k) then raise exception 'taken'; end if; return new; end$$;
+				if new.v > 9 and exists (select from a where k = new.k) then
+					if new.k = 1 then raise exception 'taken'; end if;
+					update counter set v = v + 1 where k = 1;
+				end if;
+				return new; end$$;
 			create trigger note after insert or update on a for each row execute function note();
 			create trigger tally after insert or update on b for each row execute function tally();
 			create trigger refuse before insert on d for each row execute function refuse()`,
@@ -277,6 +282,64 @@ var schemas = map[string]schema{
 			"select k, v from audit order by k, v", "select count(*) from audit", "insert into d (k, v) values ($n, $v)", "insert into b (k, v) values ($n, $v)",
 		},
 	},
+	"functions": {
+		sql: seen + `
+			create table a (k int primary key, v int);
+			create table d (k int primary key, v int);
+			create table counter (k int primary key, v int);
+			create function tally(n int) returns int language plpgsql as $$begin update counter set v = v + n where k = 1; return n; end$$;
+			create function total() returns bigint language sql as $$select count(*) from a$$;
+			create function allowed(n int) returns boolean language plpgsql as $$begin return n < 10 or not exists (select from a where k = 2); end$$;
+			create function try(n int) returns text language plpgsql as $$begin
+				if pg_try_advisory_xact_lock(n) then return tally(n); end if; return 'busy'; end$$;
+			create function put(n int, m int) returns text language plpgsql as $$begin
+				insert into a values (n, m); return 'put';
+				exception when unique_violation then return tally(100); end$$;
+			create function peek(n int) returns text language plpgsql as $$begin
+				perform from a where k = n for update nowait; return 'seen';
+				exception when lock_not_available then return 'busy'; end$$;
+			create function settle() returns trigger language plpgsql as $$begin
+				if (select count(*) from a) > 1 then perform tally(1000); end if; return null; end$$;
+			create view w as select k, total() as v from d;
+			alter table d add check (allowed(v));
+			create constraint trigger settle after insert or update on d deferrable initially deferred for each row execute function settle()`,
+		tables: []string{"a", "d", "counter"},
+		looks:  [][]string{{"a", "counter"}},
+		keyed:  []string{"a", "d"},
+		start:  []string{"insert into counter values (1, 0)"},
+		statements: []string{
+			"select tally($v)", "select total()", "select try($k)", "select put($n, $v)", "select put($n, $v)", "select peek($k)", "select k, v from w order by k",
+			"select v from counter", "update counter set v = v + $v", "select v from counter for update skip locked", "set constraints all immediate",
+			"update d set v = $v where k = $k", "insert into d (k, v) values ($n, $v)", "do $$begin perform tally($v); end$$",
+		},
+	},
+	"partitions": {
+		sql: seen + `
+			create table q (k int primary key, v int) partition by list (k);
+			create table q1 partition of q for values in (1);
+			create table q2 partition of q default;
+			create table r (k int primary key, v int references q);
+			create table m (k int, v int) partition by list (k);
+			create table m1 partition of m default;
+			create unique index on m1 (v)`,
+		tables: []string{"q", "r", "m"},
+		looks:  [][]string{{"q1"}, {"q"}},
+		keyed:  []string{"q"},
+		start:  []string{"insert into r values (1, null)"},
+		statements: []string{
+			"update q set k = $n where k = $k", "update q1 set v = v + $v", "select v from q1", "select v from q1 for update nowait", "select k, v from q2 order by k",
+			"lock table q1 in $m mode", "lock table only q in $m mode", "lock table q2 in $m mode nowait", "truncate q2 cascade", "truncate q1 cascade",
+			"update r set v = $n", "update r set v = null", "select k, v from r", "insert into q2 (k, v) values (3, $v)",
+			"insert into m (k, v) values ($n, 5)", "insert into m (k, v) values ($n, 5)",
+		},
+	},
+	"tenants": {
+		sql:        seen + `create table a (k int primary key, v int); create schema other; create table other.a (k int primary key, v int)`,
+		tables:     []string{"a", "other.a"},
+		looks:      [][]string{{"a"}, {"other.a"}},
+		keyed:      []string{"a"},
+		statements: []string{"select k, v from other.a order by k", "update other.a set v = v + $v where k = $k", "insert into other.a values ($n, $v)"},
+	},
 	"exclusion": {
 		sql: seen + `
 			create table a (k int primary key, v int);
@@ -286,9 +349,9 @@ var schemas = map[string]schema{
 		keyed:  []string{"a"},
 		start:  []string{"insert into s values ('[0,2)', 1)"},
 		statements: []string{
-			"insert into s values ('[1,3)', $v)", "insert into s values ('[2,4)', $v)", "insert into s values ('[3,5)', $v)",
-			"insert into s values ('[2,4)', $v) on conflict do nothing", "delete from s where v = 1", "select k, v from s order by k, v",
-			"update s set k = '[4,6)' where v = 1", "insert into s select '[2,3)', $v where not exists (select from s where k && '[2,3)')",
+			"insert into s values ('[2,4)', $v)", "insert into s values ('[3,5)', $v)", "insert into s values ('[2,4)', $v) on conflict do nothing",
+			"update s set k = '[3,6)' where v = 1", "insert into s select '[2,4)', $v where not exists (select from s where k && '[2,4)')",
+			"delete from s where v = 1", "select k, v from s order by k, v", "select k, v from s order by k, v",
 		},
 	},
 }
@@ -340,7 +403,7 @@ var lockModes = []string{
 }
 
 // tooMany bounds the orders of a generated program.
-const tooMany = 500
+const tooMany = 600
 
 // generate makes a program of 2–3 clients with 1–4 statements each.
 func generate(rng *rand.Rand, name string) program {
@@ -380,22 +443,26 @@ func draw(rng *rand.Rand, name string) program {
 		}
 	}
 	p.Start = append(p.Start, s.start...)
+	var settings map[string]string
 	if rng.Intn(4) == 0 {
-		p.Settings = map[string]string{"enable_seqscan": "off"}
+		settings = map[string]string{"enable_seqscan": "off"}
 	}
 	tables := s.keyed[:1+rng.Intn(len(s.keyed))]
 	if rng.Intn(2) == 0 {
 		tables = []string{one(s.keyed)}
 	}
 	clients, most := 2, 4
-	if rng.Intn(3) == 0 {
+	if rng.Intn(3) == 0 && name != "exclusion" {
 		clients, most = 3, 2
 	}
 	levels := rng.Intn(4) // 0: read committed, 1: repeatable read, 2: serializable, 3: a mixture
 	for i := range clients {
 		a := actor{
 			Level:    []pgx.TxIsoLevel{pgx.ReadCommitted, pgx.RepeatableRead, pgx.Serializable, ""}[min(levels, 2)],
-			Extended: rng.Intn(3) == 0,
+			Extended: rng.Intn(3) == 0, Settings: settings,
+		}
+		if name == "tenants" && rng.Intn(2) == 0 {
+			a.Settings = map[string]string{"search_path": "other"}
 		}
 		if levels == 3 {
 			a.Level = []pgx.TxIsoLevel{pgx.ReadCommitted, pgx.RepeatableRead, pgx.Serializable}[rng.Intn(3)]
@@ -411,6 +478,9 @@ func draw(rng *rand.Rand, name string) program {
 			}
 			sql := one(pool)
 			divides := sql == "savepoint s" || sql == "rollback to s" || sql == "release s" || strings.HasPrefix(sql, "set constraints")
+			if ranged(sql) && slices.ContainsFunc(a.SQL, ranged) {
+				continue
+			}
 			if a.Level == "" && (divides || strings.HasPrefix(sql, "lock")) || !saved && (sql == "rollback to s" || sql == "release s") || saved && sql == "savepoint s" {
 				continue
 			}
@@ -426,6 +496,9 @@ func draw(rng *rand.Rand, name string) program {
 	}
 	return p
 }
+
+// ranged says that a statement makes a range. In whose way of several it is shows in the physical order of rows, so there are two at most.
+func ranged(sql string) bool { return strings.Contains(sql, "'[") }
 
 // programs is a generator of programs, by seed.
 func programs(schema string) gopter.Gen {
@@ -448,10 +521,10 @@ func smaller(value any) gopter.Shrink {
 			q.Clients[i].SQL = slices.Delete(slices.Clone(a.SQL), j, j+1)
 			all = append(all, q)
 		}
-		if a.Extended {
+		if a.Extended || a.Settings != nil {
 			q := p
 			q.Clients = slices.Clone(p.Clients)
-			q.Clients[i].Extended = false
+			q.Clients[i].Extended, q.Clients[i].Settings = false, nil
 			all = append(all, q)
 		}
 	}
@@ -463,11 +536,6 @@ func smaller(value any) gopter.Shrink {
 	if p.Look {
 		q := p
 		q.Look = false
-		all = append(all, q)
-	}
-	if p.Settings != nil {
-		q := p
-		q.Settings = nil
 		all = append(all, q)
 	}
 	return func() (any, bool) {

@@ -128,9 +128,6 @@ func (r *run) touched(ctx context.Context, c *client, part *sched.Part) error {
 	part.Touched = c.facts.touched
 	if part.Outcome == sched.Failed { // its locks are gone
 		part.Touched = part.Touched.Join(c.facts.unseen)
-		if c.facts.whole {
-			part.Touched = part.Touched.Join(c.touched)
-		}
 		return nil
 	}
 	if c.facts.vary() {

@@ -211,7 +211,7 @@ func (r *run) hold(ctx context.Context, c *client, state wire.State) error {
 		if c.facts, err = r.survey.of(ctx, c.number, c.executed, step); err != nil {
 			return err
 		}
-		c.shown.Blind, c.shown.Looks = c.facts.blind, c.facts.looks
+		c.shown.Blind, c.shown.Looks, c.shown.Bare = c.facts.blind, c.facts.looks, bare.MatchString(step.SQL)
 		return nil
 	}
 	return nil
@@ -264,10 +264,10 @@ func (r *run) release(ctx context.Context, c *client) (sched.Event, error) {
 	return event, nil
 }
 
-// stop keeps those who wait from going on by themselves, if there are several who could be set free at once. What it returns lets one of them
-// go on, or, given nil, all.
+// stop keeps those who wait from going on by themselves, be it only one: who ends a transaction lets go of its row locks before it is known to
+// SERIALIZABLE that it has ended, and the one who goes on in between is refused. What it returns lets one of them go on, or, given nil, all.
 func (r *run) stop() (resume func(*client)) {
-	if len(r.queue) < 2 || !r.stops {
+	if !r.stops {
 		return func(*client) {}
 	}
 	stopped := map[*client]uint32{}
@@ -468,12 +468,7 @@ func (r *run) judge(ctx context.Context) error {
 		r.round.Operations = append(r.round.Operations, ops...)
 	}
 	slices.SortStableFunc(r.round.Operations, func(a, b history.Operation) int { return int(a.Invoked - b.Invoked) })
-	conns := make([]*pgx.Conn, len(r.clients))
-	for i, c := range r.clients {
-		conns[i] = c.conn
-	}
-	r.holds.Store(false)
-	if err := arena.Finish(ctx, r.scenario.Clients, conns); err != nil {
+	if err := r.finish(ctx); err != nil {
 		return err
 	}
 	atRest, err := r.arena.Judge(ctx, r.scenario.Invariants, r.round.Operations)
@@ -484,6 +479,16 @@ func (r *run) judge(ctx context.Context) error {
 	}
 	r.round.Violations = append(r.round.Violations, atRest...)
 	return err
+}
+
+// finish lets the clients finish, as they have prepared.
+func (r *run) finish(ctx context.Context) error {
+	conns := make([]*pgx.Conn, len(r.clients))
+	for i, c := range r.clients {
+		conns[i] = c.conn
+	}
+	r.holds.Store(false)
+	return arena.Finish(ctx, r.scenario.Clients, conns)
 }
 
 // dismiss gets rid of the clients: they go on as they like until they are done, or are cut off if something was wrong.
@@ -497,7 +502,7 @@ func (r *run) dismiss(ctx context.Context, cancel func(), trouble error) error {
 	after, stop := context.WithTimeout(context.WithoutCancel(ctx), dismissal)
 	defer stop()
 	if trouble == nil && r.gate.Wait(after, gone) == nil {
-		return nil
+		return r.finish(after)
 	}
 	cancel()
 	for _, c := range r.clients {

@@ -19,14 +19,16 @@ import (
 
 // stage is a database with the gate before its clients. It is used by one goroutine.
 type stage struct {
-	arena   *arena.Arena
-	gate    *wire.Gate
-	locks   locks
-	notices bool                   // backends say that they wait
-	stops   bool                   // backends can be stopped: they are processes of this machine, and ours
-	hang    time.Duration          // how long nothing may happen
-	holds   atomic.Bool            // steps of clients are held
-	mine    map[*wire.Session]bool // those of the clients
+	template *server.Template
+	arena    *arena.Arena
+	gate     *wire.Gate
+	locks    locks
+	notices  bool                   // backends say that they wait
+	stops    bool                   // backends can be stopped: they are processes of this machine, and ours
+	hang     time.Duration          // how long nothing may happen
+	holds    atomic.Bool            // steps of clients are held
+	mine     map[*wire.Session]bool // those of the clients
+	altered  bool                   // the schema may not be the template's any more
 }
 
 // keptRows is how many rows of a step are shown.
@@ -34,23 +36,39 @@ const keptRows = 3
 
 func openStage(ctx context.Context, template *server.Template) (*stage, error) {
 	srv := template.Server()
-	db, err := template.Database(ctx)
-	if err != nil {
-		return nil, err
-	}
-	st := &stage{notices: srv.Superuser, stops: srv.Owned && canStop(srv.Provider), mine: map[*wire.Session]bool{}}
+	st := &stage{template: template, notices: srv.Superuser, stops: srv.Owned && canStop(srv.Provider), mine: map[*wire.Session]bool{}}
 	st.gate = wire.New(wire.Config{
 		Split: true, Hide: wire.HideLog, Keep: keptRows, Hold: func(wire.Step) bool { return st.holds.Load() },
 	})
-	st.arena, err = arena.Open(ctx, db, st.configure)
+	return st, st.open(ctx)
+}
+
+// open gives the stage a fresh database.
+func (st *stage) open(ctx context.Context) error {
+	db, err := st.template.Database(ctx)
 	if err != nil {
-		return nil, errors.Join(err, db.Drop(context.WithoutCancel(ctx)))
+		return err
 	}
-	st.locks = newLocks(st.arena.Watcher, srv.Version)
-	if _, err := st.arena.Watcher.Exec(ctx, `set lock_timeout = '10ms'`); err != nil { // of a lock that is not released until we say so
-		return nil, errors.Join(err, st.Close(context.WithoutCancel(ctx)))
+	a, err := arena.Open(ctx, db, st.configure)
+	if err != nil {
+		return errors.Join(err, db.Drop(context.WithoutCancel(ctx)))
 	}
-	return st, nil
+	st.arena, st.locks, st.altered = a, newLocks(a.Watcher, st.template.Server().Version), false
+	if _, err := a.Watcher.Exec(ctx, `set lock_timeout = '10ms'`); err != nil { // of a lock that is not released until we say so
+		return errors.Join(err, st.Close(context.WithoutCancel(ctx)))
+	}
+	return nil
+}
+
+// prepare puts the starting rows in place, in a fresh database if the last scenario has altered this one.
+func (st *stage) prepare(ctx context.Context, s race.Scenario) error {
+	if st.altered {
+		if err := errors.Join(st.Close(ctx), st.open(ctx)); err != nil {
+			return err
+		}
+	}
+	st.altered = s.AltersSchema
+	return st.arena.Prepare(ctx, s)
 }
 
 // isLocked: 55P03, lock_not_available.
@@ -75,7 +93,7 @@ func (st *stage) configure(config *pgx.ConnConfig) {
 // seat returns the clients of a scenario on their connections, prepared. From here on, their steps are held.
 func (st *stage) seat(ctx context.Context, s race.Scenario) ([]*client, error) {
 	st.holds.Store(false)
-	if err := st.arena.Prepare(ctx, s); err != nil {
+	if err := st.prepare(ctx, s); err != nil {
 		return nil, err
 	}
 	conns, err := st.arena.Seats(ctx, s.Clients)

@@ -24,6 +24,8 @@ type survey struct {
 	catalog catalog
 	watch   [][]string // the tables that each invariant reads which is looked at after commits
 
+	settings []string // of each client: with another search_path, the same text is about other tables
+
 	mu    sync.Mutex
 	arena *arena.Arena
 	locks locks
@@ -56,6 +58,9 @@ func (f facts) of(now, before sched.Footprint) sched.Footprint {
 
 func newSurvey(ctx context.Context, build func() race.Scenario, a *arena.Arena, l locks) (*survey, error) {
 	s := &survey{build: build, arena: a, locks: l, texts: map[string]facts{}}
+	for _, c := range build().Clients {
+		s.settings = append(s.settings, fmt.Sprint(c.Settings))
+	}
 	var err error
 	if s.catalog, err = readCatalog(ctx, a.Control); err != nil {
 		return nil, err
@@ -93,9 +98,9 @@ func (s *survey) readInvariants(ctx context.Context) error {
 func (s *survey) of(ctx context.Context, client int, before []wire.Step, step wire.Step) (facts, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	text := step.SQL
+	text := s.settings[client] + step.SQL
 	if advisory.MatchString(text) { // the keys come with the parameters
-		text = fmt.Sprint(step.SQL, step.Parameters)
+		text += fmt.Sprint(step.Parameters)
 	}
 	if known, ok := s.texts[text]; ok {
 		return known, nil
@@ -125,9 +130,6 @@ func (s *survey) judge(sql string, t trial) facts {
 		f.whole, f.looks, f.unseen = true, true, s.catalog.all
 	case runsCode:
 		f.whole, f.looks, f.unseen = true, f.looks || code.looks, code.touches
-		if code.tries {
-			f.touched.Keys = s.catalog.all.Keys
-		}
 		if code.catches {
 			f.touched = f.touched.Join(code.touches)
 		}
@@ -173,6 +175,7 @@ func (s *survey) try(ctx context.Context, client int, before []wire.Step, step w
 		if !conn.IsClosed() {
 			_ = exec(ctx, pc, `rollback`)
 			_ = exec(ctx, pc, `select pg_advisory_unlock_all()`)
+			_ = arena.Finish(ctx, only, conns[client:])
 		}
 	}()
 	if step.Kind == wire.Whole || step.Statements > 1 {

@@ -2,9 +2,11 @@ package race
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/interlock-pg/interlock/harness/history"
 )
@@ -46,6 +48,15 @@ const keptRows = 20
 
 // Offending returns the rows that break the invariant now, as text: the first 20, and their total.
 func (inv Invariant) Offending(ctx context.Context, conn *pgx.Conn) (history.Table, error) {
+	table, err := inv.offending(ctx, conn)
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Code == "0A000" { // feature_not_supported: a plan from before the schema was changed, which is forgotten now
+		return inv.offending(ctx, conn)
+	}
+	return table, err
+}
+
+func (inv Invariant) offending(ctx context.Context, conn *pgx.Conn) (history.Table, error) {
 	rows, err := conn.Query(ctx, inv.SQL, pgx.QueryResultFormats{pgx.TextFormatCode})
 	if err != nil {
 		return history.Table{}, fmt.Errorf("invariant %s: %w", inv.Name, err)

@@ -20,6 +20,10 @@ type Scenario struct {
 
 	// Invariants must hold during the race and after it.
 	Invariants []Invariant
+
+	// AltersSchema: clients change more than rows, as CREATE and DROP do. The explorer then begins each run in a fresh database, instead of putting
+	// rows back, and takes no order for like another.
+	AltersSchema bool
 }
 
 // Named returns the scenario with a name for each client that has none: A, B, C and so on.

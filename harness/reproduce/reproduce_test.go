@@ -23,6 +23,7 @@ import (
 	"github.com/interlock-pg/interlock/harness/isolation"
 	"github.com/interlock-pg/interlock/harness/race"
 	"github.com/interlock-pg/interlock/harness/reproduce"
+	"github.com/interlock-pg/interlock/harness/server"
 	"github.com/interlock-pg/interlock/harness/server/servertest"
 )
 
@@ -342,7 +343,7 @@ func pasted(t *testing.T, script string, clients int) (terminals map[string]*ter
 }
 
 func TestSpec(t *testing.T) {
-	ours, err := isolation.Open(t.Context(), isolation.Config{Server: servertest.Server(t)})
+	ours, err := isolation.Open(t.Context(), isolation.Config{Servers: []*server.Server{servertest.Server(t)}})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, ours.Close(t.Context())) }()
 	runners := map[string]func(t *testing.T, spec string) string{
@@ -350,7 +351,7 @@ func TestSpec(t *testing.T) {
 			spec, err := isolation.Parse("race.spec", []byte(text))
 			require.NoError(t, err)
 			var out bytes.Buffer
-			require.NoError(t, ours.Run(t.Context(), "race", spec, &out))
+			require.NoError(t, ours.Run(t.Context(), isolation.Named{Name: "race", Spec: spec}, &out))
 			return out.String()
 		},
 		"isolationtester": func(t *testing.T, spec string) string {

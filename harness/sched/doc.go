@@ -45,21 +45,23 @@
 //   - both work on one relation and one of them observes it, or they lock a table in modes that conflict, or use an advisory key in common:
 //     one could wait for the other. With [Rules].SeenWaiting only if one has been seen to, in some run;
 //   - they closed a cycle of waits together, whatever they touch: the order decides who is the victim;
-//   - one can look without waiting ([Step.Looks]), or is a COMMIT that checks, and they overlap as above: it notices what nobody is ever
-//     seen to wait for;
+//   - one can look without waiting ([Step.Looks]), or is a COMMIT that checks, or writes a relation with a deferred unique constraint (which
+//     notes whether another row is in the way, and does not wait), and they overlap as above: it notices what nobody is ever seen to wait for;
 //   - both are SERIALIZABLE and one reads what the other writes; or, when a SERIALIZABLE transaction has committed before, if they are of one
 //     conflict component: who has to die depends on which dependency comes second.
 //
 // C. A statement and a COMMIT are dependent if the statement observes what the transaction worked on (it waited or would have; it fails with
 // 40001), or would conflict with its table locks (a reader's count too), or uses a key of it; if the statement takes a snapshot (any at READ
-// COMMITTED, the first of a transaction otherwise) and reads what was written; if it takes the snapshot of its whole transaction, and that
-// reads, later, what was written; or if both are SERIALIZABLE and of one conflict component, since a COMMIT dooms others, and the doomed fail
-// at their next statement, whatever that touches. Conflict components are the closure of "touch a relation that one of the two writes".
+// COMMITTED, the first of a transaction otherwise, not counting those that are [Step].Bare) and reads what was written; if it takes the snapshot
+// of its whole transaction, and that reads, later, what was written; or if both are SERIALIZABLE and of one conflict component, since a COMMIT
+// dooms others, and the doomed fail at their next statement, whatever that touches. Conflict components are the closure of "touch a relation
+// that one of the two writes".
 //
 // D. A statement and a ROLLBACK: as C, but for what concerns snapshots.
 //
 // E. Two ends are dependent if both are SERIALIZABLE and of one component, if both wrote a relation with a deferred unique constraint, or if
-// an invariant that is looked at after every commit reads what both wrote ([Config.Watch]).
+// an invariant that is looked at after every commit reads what both wrote ([Config.Watch]). Who has locked such a relation against readers keeps
+// that look waiting until it ends: statement and end are dependent with a COMMIT that wrote what the invariant reads.
 //
 // F. The end of a transaction that has failed, without a savepoint, is independent of everything: its locks went with the error.
 //

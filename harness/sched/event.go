@@ -42,6 +42,9 @@ type Step struct {
 	// lock_timeout. When in doubt, true.
 	Looks bool `json:"looks,omitempty"`
 
+	// Bare: it takes no snapshot, such as LOCK or SET CONSTRAINTS, so that a later statement takes that of the transaction. When in doubt, true.
+	Bare bool `json:"bare,omitempty"`
+
 	// Advisory: its text calls an advisory lock function. When in doubt, true.
 	Advisory bool `json:"advisory,omitempty"`
 }

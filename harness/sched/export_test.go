@@ -23,5 +23,6 @@ const (
 	RuleCommitShows     = uint32(ruleCommitShows)
 	RuleEndFrees        = uint32(ruleEndFrees)
 	RuleKeys            = uint32(ruleKeys)
+	RuleBare            = uint32(ruleBare)
 	RuleOverlap         = uint32(ruleOverlap)
 )

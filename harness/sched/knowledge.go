@@ -164,10 +164,12 @@ func (k *knowledge) prints(s int32) *prints {
 	return *p
 }
 
-// looks reports whether the statement can notice others' locks while others cannot be seen to wait for it: because it does not wait, or because
-// it is a COMMIT, which lets go of what its checks lock at once.
+// looks reports whether the statement can notice what others do while neither can be seen to wait for the other: because it does not wait, or
+// because it is a COMMIT, which lets go of what its checks lock at once. A row that a deferred unique constraint is about is checked at COMMIT only
+// if, when it was written, somebody else's was in its way.
 func (k *knowledge) looks(s int32) bool {
-	return k.names.statements.all[s].looks || k.names.statements.all[s].text.commit
+	x := k.names.statements.all[s]
+	return x.looks || x.text.commit || k.prints(s).writesOneOf(k.deferredUnique)
 }
 
 // work returns what the statements of a work touch together.

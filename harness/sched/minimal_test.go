@@ -137,6 +137,14 @@ var minimal = []struct {
 		}},
 	},
 	{
+		"LOCK takes no snapshot", sched.RuleBare,
+		sched.Rules{},
+		program{rows: map[string][][2]int{"b": two, "d": two}, actors: []actor{
+			rr(op{do: "lock", table: "b", mode: sched.Exclusive}, read("d"), commit),
+			auto(op{do: "lock", table: "b", mode: sched.RowShare, how: "nowait"}, change("d", 1)),
+		}},
+	},
+	{
 		"a plain read notices a COMMIT", sched.RuleCommitShows,
 		sched.Rules{},
 		program{rows: map[string][][2]int{"b": two}, actors: []actor{rc(read("b")), rc(change("b", 1), commit)}},

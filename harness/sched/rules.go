@@ -30,6 +30,7 @@ const (
 	ruleCommitShows                      // a plain read notices a COMMIT
 	ruleEndFrees                         // whoever looks at rows to lock or change them notices an end
 	ruleKeys                             // advisory keys in common
+	ruleBare                             // LOCK takes no snapshot: a later statement does
 	ruleOverlap                          // overlapping writes (coarse), or those that were seen to wait
 )
 
@@ -127,6 +128,9 @@ func (k *knowledge) noticesEnd(s, end component) bool {
 	if end.kind != Commit {
 		return false
 	}
+	if k.hides(*p, *work) {
+		return true
+	}
 	fresh := s.level == "" || s.level == ReadCommitted || s.first // it takes a snapshot
 	if fresh && !k.rules.lacks(ruleCommitShows) && p.any(*work, readsWhatWasWritten) {
 		return true
@@ -145,16 +149,28 @@ func (k *knowledge) endsDependent(a, b component) bool {
 	if a.level == Serializable && b.level == Serializable && !k.rules.lacks(ruleSerializable) && k.group(a.tx) == k.group(b.tx) {
 		return true
 	}
+	p, q := k.work(a.work), k.work(b.work)
+	if b.kind == Commit && k.hides(*p, *q) || a.kind == Commit && k.hides(*q, *p) {
+		return true
+	}
 	if a.kind != Commit || b.kind != Commit {
 		return false
 	}
-	p, q := k.work(a.work), k.work(b.work)
 	if p.any(*q, func(s, t touch) bool {
 		return s.modes&t.modes&writes != 0 && slices.Contains(k.deferredUnique, s.relation)
 	}) {
 		return true
 	}
 	return slices.ContainsFunc(k.watch, func(watched []int32) bool { return p.writesOneOf(watched) && q.writesOneOf(watched) })
+}
+
+// hides reports whether p keeps a look from seeing what the COMMIT of q did: it locks a relation that is looked at against readers.
+func (k *knowledge) hides(p, q prints) bool {
+	return slices.ContainsFunc(k.watch, func(watched []int32) bool {
+		return q.writesOneOf(watched) && slices.ContainsFunc(p.touches, func(t touch) bool {
+			return t.modes&AccessExclusive != 0 && slices.Contains(watched, t.relation)
+		})
+	})
 }
 
 func (p prints) writesOneOf(relations []int32) bool {

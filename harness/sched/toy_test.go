@@ -213,6 +213,7 @@ func (w *world) step(i int) (sched.Step, bool) {
 	s.Savepoint = c.tx != nil && c.tx.save >= 0
 	s.Blind = o.do == "insert" && !w.unique[o.table]
 	s.Looks = o.how != "" || o.do == "try" || o.do == "insert if try" || o.do == "insert or nothing"
+	s.Bare = o.do == "lock"
 	s.Advisory = o.do == "try" || o.do == "insert if try" || o.do == "advisory"
 	return s, true
 }

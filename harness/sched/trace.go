@@ -161,7 +161,8 @@ type transaction struct {
 	level      Level
 	statements []int32
 	waiting    int32 // the statement that waits; -1: none
-	first      bool  // the latest statement is the transaction's first
+	first      bool  // the latest statement is the transaction's first, or all before it were bare
+	bare       bool  // all were
 }
 
 // trace follows one run, event by event, and turns events into numbers.
@@ -221,10 +222,11 @@ func (t *trace) statement(p Part, after bool, l *lesson) []component {
 	tx, n := t.client(p.Step.Client), t.names
 	s := n.statement(p.Step)
 	if tx.waiting < 0 {
-		tx.first = !tx.open
 		if !tx.open {
-			*tx = transaction{open: true, first: true, id: n.txs.number(s), level: p.Step.Level, waiting: -1}
+			*tx = transaction{open: true, bare: true, id: n.txs.number(s), level: p.Step.Level, waiting: -1}
 		}
+		tx.first = tx.bare
+		tx.bare = tx.bare && p.Step.Bare && !t.rules.lacks(ruleBare)
 		tx.statements = append(tx.statements[:len(tx.statements):len(tx.statements)], s)
 	}
 	tx.waiting = -1

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-pg/interlock/harness/server"
@@ -91,7 +90,7 @@ func (s script) run(t *testing.T, db *server.Database, control *pgx.Conn, w way)
 	t.Helper()
 	_, err := control.Exec(t.Context(), again, pgx.QueryExecModeSimpleProtocol)
 	require.NoError(t, err)
-	config := db.Config("script").Config
+	config := db.Config("script")
 	config.RuntimeParams["search_path"] = "public, x"
 	var kinds []string
 	var mu sync.Mutex
@@ -113,18 +112,14 @@ func (s script) run(t *testing.T, db *server.Database, control *pgx.Conn, w way)
 			}
 		}
 		gate = wire.New(c)
-		gate.Attach(&config, "client")
 	}
-	conn, err := pgconn.ConnectConfig(t.Context(), &config)
-	require.NoError(t, err)
-	hijacked, err := conn.Hijack()
-	require.NoError(t, err)
+	conn := dial(t, config, gate)
 	if w.later {
 		stop := releaseAll(gate)
 		defer stop()
 	}
-	said = s.play(t, hijacked.Conn, w.chunk)
-	require.NoError(t, hijacked.Conn.Close())
+	said = s.play(t, conn, w.chunk)
+	require.NoError(t, conn.Close())
 	if gate != nil {
 		// What the script leaves undone is done before the next begins.
 		require.NoError(t, gate.Wait(t.Context(), func() bool { return len(gate.Sessions()) == 0 }))

@@ -344,13 +344,13 @@ func (c *Core) TakeForServer(p []byte) []byte {
 	return p
 }
 
-// TakeEvents appends what has happened to events, in order.
-func (c *Core) TakeEvents(events []Event) []Event {
+// TakeEvents returns what has happened, in order. The memory of spare is used for what will happen.
+func (c *Core) TakeEvents(spare []Event) []Event {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	events = append(events, c.events...)
-	clear(c.events)
-	c.events = c.events[:0]
+	events := c.events
+	clear(spare)
+	c.events = spare[:0]
 	return events
 }
 

@@ -10,7 +10,8 @@ type deadline struct {
 	mu      sync.Mutex
 	passed  chan struct{} // closed once the limit has passed
 	timer   *time.Timer
-	version int // of the limit: an older timer that fires late is not heeded
+	version int    // of the limit: an older timer that fires late is not heeded
+	passes  func() // if not nil, called when the limit has passed
 }
 
 // set moves the limit; a zero time removes it.
@@ -30,7 +31,7 @@ func (d *deadline) set(t time.Time) {
 	}
 	left := time.Until(t)
 	if left <= 0 {
-		close(d.passed)
+		d.pass()
 		return
 	}
 	version := d.version
@@ -38,9 +39,16 @@ func (d *deadline) set(t time.Time) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		if d.version == version {
-			close(d.passed)
+			d.pass()
 		}
 	})
+}
+
+func (d *deadline) pass() {
+	close(d.passed)
+	if d.passes != nil {
+		d.passes()
+	}
 }
 
 // channel returns what is closed when the limit passes.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -14,8 +15,8 @@ import (
 type Gate struct {
 	config   Config
 	mu       sync.Mutex
-	sessions []*Session // that are not over, in the order in which they came
-	number   uint64     // of the last event
+	sessions []*Session    // that are not over, in the order in which they came
+	number   atomic.Uint64 // of the last event
 	changed  chan struct{}
 }
 
@@ -116,13 +117,10 @@ func (g *Gate) Close() error {
 }
 
 // event numbers and delivers an event.
-func (g *Gate) event(s *Session, e Event) {
-	g.mu.Lock()
-	g.number++
-	e.Number, e.Session = g.number, s.name
-	g.mu.Unlock()
+func (g *Gate) event(s *Session, e *Event) {
+	e.Number, e.Session = g.number.Add(1), s.name
 	if g.config.Events != nil {
-		g.config.Events(e)
+		g.config.Events(*e)
 	}
 }
 

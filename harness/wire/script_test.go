@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,8 +17,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-pg/interlock/harness/wire"
 )
 
 // script is a conversation, from a file in testdata/scripts. A line is a message of the client, written as its type and its fields, or
@@ -190,6 +195,31 @@ func repeated(s string) string {
 		n, _ := strconv.Atoi(m[2])
 		return strings.Repeat(m[1], n)
 	})
+}
+
+// dial opens a connection by hand, through the gate if there is one. One that pgx has opened cannot be taken over: where writing to it was slow,
+// somebody else still reads from it.
+func dial(t testing.TB, config *pgx.ConnConfig, gate *wire.Gate) net.Conn {
+	t.Helper()
+	network, address := pgconn.NetworkAddress(config.Host, config.Port)
+	conn, err := net.Dial(network, address)
+	require.NoError(t, err)
+	if gate != nil {
+		conn = gate.Conn("client", conn)
+	}
+	parameters := map[string]string{"user": config.User, "database": config.Database}
+	maps.Copy(parameters, config.RuntimeParams)
+	hello, err := (&pgproto3.StartupMessage{ProtocolVersion: pgproto3.ProtocolVersion30, Parameters: parameters}).Encode(nil)
+	require.NoError(t, err)
+	_, err = conn.Write(hello)
+	require.NoError(t, err)
+	for header := make([]byte, 5); header[0] != 'Z'; {
+		_, err = io.ReadFull(conn, header)
+		require.NoError(t, err)
+		_, err = io.CopyN(io.Discard, conn, int64(binary.BigEndian.Uint32(header[1:]))-4)
+		require.NoError(t, err)
+	}
+	return conn
 }
 
 // play has the conversation and returns what the server said.

@@ -22,28 +22,38 @@ const (
 	sentAtOnce = 8 << 10
 )
 
+// patience is how long nobody reads from the server before attend does.
+const patience = time.Millisecond
+
 // Session is a connection to a server with the gate on it. It is a [net.Conn], for one client, and what the client's scheduler has hold of.
 // Its methods are safe for concurrent use.
 //
-// With [Config].Split, a goroutine reads from the server, so that answers are seen when they come and not when the client reads them. It never
-// waits for the server to read: if both sides of a connection waited for that, neither would. Whoever causes something to be sent sends it, the
-// client that writes, the caller of Release or that goroutine, if the socket takes it at once; the rest is sent by a goroutine of its own.
+// What the server says is looked at by the client itself while it reads, which spares it from being woken by another. With [Config].Split, it must
+// also be seen when the client does something else: once nobody has read for a moment, a goroutine does, until the client is back.
 //
-// Without Split there is no goroutine, and what the server says is looked at when the client reads it.
+// Who reads never waits for the server to read: if both sides of a connection waited for that, neither would. Whoever causes something to be
+// sent sends it, the client that writes or reads, or the caller of Release, if the socket takes it at once; the rest is sent by a goroutine of
+// its own.
 type Session struct {
 	name   string
 	gate   *Gate
 	core   *Core
 	server net.Conn
 
-	readable, room, written chan struct{} // each of one place: something changed, look again
-	reading, writing        deadline
+	readable, written chan struct{} // each of one place: something changed, look again
+	reading, writing  deadline
 
 	closeOnce sync.Once
 	closed    chan struct{} // the client closed
 	endOnce   sync.Once
 	ended     chan struct{} // the server's side is over, and readErr is set
 	readErr   error
+
+	turn   sync.Mutex  // who has it reads from the server
+	in     []byte      // of who has the turn
+	wanted atomic.Bool // the client waits for the turn
+	armed  atomic.Bool // idle will fire
+	idle   *time.Timer
 
 	sending    sync.Mutex // who has it writes to the server
 	out        []byte
@@ -61,11 +71,18 @@ func newSession(g *Gate, name string, server net.Conn) *Session {
 	}
 	s := &Session{
 		name: name, gate: g, core: NewCore(g.config), server: server,
-		readable: make(chan struct{}, 1), room: make(chan struct{}, 1), written: make(chan struct{}, 1),
+		readable: make(chan struct{}, 1), written: make(chan struct{}, 1),
 		closed: make(chan struct{}), ended: make(chan struct{}),
 	}
 	if g.config.Split {
-		s.start(s.listen)
+		s.in = make([]byte, readSize)
+		s.reading.passes = s.interrupt
+		s.turn.Lock()
+		s.idle = time.AfterFunc(patience, func() {
+			s.armed.Store(false)
+			s.start(s.attend)
+		})
+		s.yield()
 	}
 	return s
 }
@@ -86,6 +103,8 @@ func (s *Session) finish() {
 	s.dead = true
 	s.life.Unlock()
 	s.work.Wait()
+	s.turn.Lock() // the client, which may be telling the end
+	defer s.turn.Unlock()
 }
 
 // Name is what the session was called.
@@ -111,7 +130,13 @@ func (s *Session) Open(open bool) {
 // Abort ends the session at once, whatever is held, as if the network had gone. The server rolls back what it has not committed.
 func (s *Session) Abort() error {
 	err := s.server.Close()
-	if !s.gate.config.Split {
+	if s.gate.config.Split {
+		s.start(func() {
+			s.turn.Lock()
+			defer s.yield()
+			s.receive() // that it is over
+		})
+	} else {
 		s.end(net.ErrClosed)
 		s.tell()
 	}
@@ -137,16 +162,24 @@ func (s *Session) Read(p []byte) (int, error) {
 			return 0, nil
 		}
 		ended := isClosed(s.ended) // looked at before the bytes: none come after it
-		if n := s.core.TakeForClient(p); n > 0 {
-			wake(s.room)
-			if n == len(p) {
-				wake(s.readable) // there may be more, for somebody else who reads
+		if s.ready() {
+			if n := s.core.TakeForClient(p); n > 0 {
+				if n == len(p) {
+					wake(s.readable) // there may be more, for somebody else who reads
+				}
+				return n, nil
 			}
-			return n, nil
 		}
 		if ended {
 			wake(s.readable)
 			return 0, s.readErr
+		}
+		s.wanted.Store(true)
+		if s.turn.TryLock() {
+			s.wanted.Store(false)
+			s.receive()
+			s.yield()
+			continue
 		}
 		select {
 		case <-s.readable:
@@ -219,32 +252,51 @@ func (s *Session) Close() error {
 			s.tell()
 			return
 		}
+		s.interrupt()
 		s.follow()
+		s.start(s.attend)
 	})
 	return err
 }
 
-// listen reads from the server until that is over.
-func (s *Session) listen() {
-	buffer := make([]byte, readSize)
-	for {
-		n, err := s.server.Read(buffer)
-		if n > 0 {
-			s.unanswered.Store(0)
-			s.core.FromServer(buffer[:n])
-			s.follow()
-			for s.core.Pending().ForClient > mostForClient && !isClosed(s.closed) {
-				select {
-				case <-s.room:
-				case <-s.closed:
-				}
-			}
-		}
-		if err != nil {
-			s.end(err)
-			s.follow()
-			return
-		}
+// receive takes what the server says next. The caller has the turn.
+func (s *Session) receive() {
+	n, err := s.server.Read(s.in)
+	if n > 0 {
+		s.unanswered.Store(0)
+		s.core.FromServer(s.in[:n])
+	}
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		_ = s.server.SetReadDeadline(time.Time{}) // it was an interruption
+	case err != nil:
+		s.end(err)
+	}
+	s.follow()
+}
+
+// interrupt makes who reads from the server look around; what there is to see has been set before.
+func (s *Session) interrupt() { _ = s.server.SetReadDeadline(time.Unix(1, 0)) }
+
+// yield gives the turn back. Somebody will take it: the client that waits for it or is back within a moment, or else attend.
+func (s *Session) yield() {
+	s.turn.Unlock()
+	if s.wanted.Swap(false) {
+		wake(s.readable)
+	}
+	if !isClosed(s.ended) && s.armed.CompareAndSwap(false, true) {
+		s.idle.Reset(patience)
+	}
+}
+
+// attend reads from the server until the client wants to.
+func (s *Session) attend() {
+	if !s.turn.TryLock() {
+		return
+	}
+	defer s.yield()
+	for !isClosed(s.ended) && !s.wanted.Load() && s.core.Pending().ForClient < mostForClient {
+		s.receive()
 	}
 }
 
@@ -257,6 +309,9 @@ func (s *Session) end(err error) {
 		}
 		s.core.ServerGone()
 		close(s.ended)
+		if s.idle != nil {
+			s.idle.Stop()
+		}
 		s.gate.forget(s)
 		_ = s.server.Close() // of what is over, nothing can be lost
 		wake(s.written)
@@ -267,20 +322,25 @@ func (s *Session) end(err error) {
 func (s *Session) follow() {
 	s.flush()
 	s.tell()
-	if p := s.core.Pending(); p.ForClient > 0 && (!p.Corked || p.ForClient > sentAtOnce) || isClosed(s.ended) {
+	if s.ready() || isClosed(s.ended) {
 		wake(s.readable)
 	}
 	s.gate.notify()
 }
 
+// ready says whether the client has something to read.
+func (s *Session) ready() bool {
+	p := s.core.Pending()
+	return p.ForClient > 0 && (!p.Corked || p.ForClient > sentAtOnce)
+}
+
 // tell delivers events. If somebody else is at it, that one will deliver these as well.
 func (s *Session) tell() {
 	for s.core.Pending().Events > 0 && s.telling.TryLock() {
-		s.events = s.core.TakeEvents(s.events[:0])
-		for _, e := range s.events {
-			s.gate.event(s, e)
+		s.events = s.core.TakeEvents(s.events)
+		for i := range s.events {
+			s.gate.event(s, &s.events[i])
 		}
-		clear(s.events)
 		s.telling.Unlock()
 		s.gate.notify()
 	}

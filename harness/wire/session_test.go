@@ -103,9 +103,7 @@ func TestClientGone(t *testing.T) {
 	for _, held := range []wire.Kind{wire.Statement, wire.Commit} {
 		t.Run(string(held), func(t *testing.T) {
 			b := newBench(t, `create table t (id int)`, wire.Config{Split: true})
-			conn, s := b.connect("client")
-			_, err := conn.PgConn().Hijack() // pgx would send a request to cancel
-			require.NoError(t, err)
+			s := dial(t, b.db.Config("client"), b.gate).(*wire.Session) // pgx would send a request to cancel
 			for _, line := range []string{"P - insert into t values (1)", "B - -", "E -", "S"} {
 				_, err := s.Write(message(t, line))
 				require.NoError(t, err)
@@ -333,16 +331,14 @@ func (endless) Read(p []byte) (int, error) {
 // TestConn: what net.Conn promises, of a client that waits for a step.
 func TestConn(t *testing.T) {
 	b := newBench(t, "", wire.Config{Split: true})
-	conn, s := b.connect("client")
-	hijacked, err := conn.PgConn().Hijack()
-	require.NoError(t, err)
-	c := hijacked.Conn
+	s := dial(t, b.db.Config("client"), b.gate).(*wire.Session)
+	var c net.Conn = s
 	require.NotNil(t, c.LocalAddr())
 	require.Equal(t, "unix", c.RemoteAddr().Network())
 	p := make([]byte, 10)
 
 	require.NoError(t, c.SetReadDeadline(time.Now().Add(10*time.Millisecond)))
-	_, err = c.Read(p)
+	_, err := c.Read(p)
 	var timeout net.Error
 	require.ErrorAs(t, err, &timeout)
 	require.True(t, timeout.Timeout())
@@ -361,10 +357,14 @@ func TestConn(t *testing.T) {
 	_, err = c.Write(message(t, "Q select 1"))
 	require.NoError(t, err)
 	b.step(s, wire.Statement)
+	b.step(s, wire.Commit)
 	n, err := c.Read(p)
 	require.NoError(t, err)
 	require.Equal(t, byte('T'), p[0])
 	require.Equal(t, 10, n)
+	_, err = c.Write(message(t, "Q select 2"))
+	require.NoError(t, err)
+	b.held(s)
 	go func() {
 		_, err := io.Copy(io.Discard, c)
 		unblocked <- err

@@ -1,0 +1,259 @@
+package isolation
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/interlock-pg/interlock/harness/server"
+)
+
+// Config says on what to run specs, and how.
+type Config struct {
+	// Servers are where specs run; at least one. With several of them, several specs run at the same time, and so do the permutations of one for
+	// which the databases of one server would not be separate enough.
+	Servers []*server.Server
+
+	// Workers is how many permutations run at the same time, each on a database of its own, where that cannot change a transcript. Zero: as many
+	// as there are cores.
+	Workers int
+
+	// StepLimit is how long a step may take before it is cancelled; after twice that time, its spec ends. Zero: 300 seconds.
+	StepLimit time.Duration
+}
+
+// Tester runs specs.
+type Tester struct {
+	config Config
+	places []place // one for each server
+}
+
+// place is a server, and the empty database there of which the others are copies.
+type place struct {
+	server *server.Server
+	empty  *server.Template
+}
+
+// Named is a spec with its name, which is that of its file without .spec. Sessions have it in their application_name: isolation/NAME/SESSION.
+type Named struct {
+	Name string
+	*Spec
+}
+
+// Open makes the databases that those of the specs are copies of. [Tester.Close] drops them.
+func Open(ctx context.Context, config Config) (_ *Tester, err error) {
+	if config.Workers <= 0 {
+		config.Workers = runtime.GOMAXPROCS(0)
+	}
+	if config.StepLimit <= 0 {
+		config.StepLimit = 300 * time.Second
+	}
+	t := &Tester{config: config}
+	for _, srv := range config.Servers {
+		empty, err := srv.Template(ctx, func(context.Context, *pgx.ConnConfig) error { return nil })
+		if err != nil {
+			return nil, errors.Join(err, t.Close(context.WithoutCancel(ctx)))
+		}
+		t.places = append(t.places, place{srv, empty})
+	}
+	return t, nil
+}
+
+// Close drops what Open made.
+func (t *Tester) Close(ctx context.Context) error {
+	var errs []error
+	for _, p := range t.places {
+		errs = append(errs, p.empty.Drop(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// Run runs the permutations of a spec in a fresh database, and writes what isolationtester would, its standard error among its standard output. The
+// error is [ErrEnded] if isolationtester would have ended early.
+func (t *Tester) Run(ctx context.Context, spec Named, w io.Writer) error {
+	if err := spec.check(); err != nil {
+		return fmt.Errorf("spec %s: %w", spec.Name, err)
+	}
+	may := spec.shortcuts()
+	crews := 1
+	if may.separable {
+		crews = min(t.config.Workers, spec.worth())
+	}
+	if may.serializable {
+		crews = min(crews, len(t.places))
+	}
+	var at []place
+	for i := range crews {
+		at = append(at, t.places[i%len(t.places)])
+	}
+	return t.run(ctx, spec, may, at, w)
+}
+
+// Each runs several specs, at the same time as far as there are servers, and hands over what became of them, in their order: the transcript, and the
+// error of [Tester.Run]. It ends with the first error that done returns.
+func (t *Tester) Each(ctx context.Context, specs []Named, done func(spec Named, transcript []byte, err error) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var work sync.WaitGroup
+	defer work.Wait()
+	defer cancel()
+
+	next := make(chan int)
+	work.Go(func() {
+		defer close(next)
+		for i := range specs {
+			select {
+			case next <- i:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	results := make([]chan part, len(specs))
+	for i := range results {
+		results[i] = make(chan part, 1)
+	}
+	for _, p := range t.places {
+		alone := &Tester{config: t.config, places: []place{p}}
+		alone.config.Workers = max(t.config.Workers/len(t.places), 1)
+		work.Go(func() {
+			for i := range next {
+				var text bytes.Buffer
+				err := alone.Run(ctx, specs[i], &text)
+				results[i] <- part{text.Bytes(), err}
+			}
+		})
+	}
+	for i, spec := range specs {
+		select {
+		case result := <-results[i]:
+			if err := done(spec, result.text, result.err); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// worth returns how many crews are worth it: getting one ready takes as long as some permutations do.
+func (s *Spec) worth() int {
+	const each, most = 20, 1000
+	n := 0
+	for range s.orders() {
+		if n++; n == each*most {
+			break
+		}
+	}
+	return 1 + n/each
+}
+
+// run runs a spec with a crew at each of the places.
+func (t *Tester) run(ctx context.Context, spec Named, may shortcuts, at []place, w io.Writer) (err error) {
+	if _, err := io.WriteString(w, spec.heading()); err != nil {
+		return err
+	}
+	var crews []*crew
+	defer func() {
+		for _, c := range crews {
+			err = errors.Join(err, c.close(context.WithoutCancel(ctx)))
+		}
+	}()
+	for _, p := range at {
+		c, err := t.enlist(ctx, p, spec, may)
+		if err != nil {
+			return fmt.Errorf("spec %s: %w", spec.Name, err)
+		}
+		crews = append(crews, c)
+	}
+	return perform(ctx, crews, spec.orders(), w)
+}
+
+// perform has the crews run permutations, and writes what each adds to the transcript, in their order.
+func perform(ctx context.Context, crews []*crew, permutations iter.Seq[Permutation], w io.Writer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var work sync.WaitGroup
+	defer work.Wait()
+	defer cancel()
+
+	jobs, inOrder := make(chan job), make(chan job, 16*len(crews))
+	work.Go(func() {
+		defer close(inOrder)
+		defer close(jobs)
+		for p := range permutations {
+			j := job{p, make(chan part, 1)}
+			for _, to := range []chan job{inOrder, jobs} {
+				select {
+				case to <- j:
+				case <-ctx.Done():
+					return
+				}
+			}
+		}
+	})
+	for _, c := range crews {
+		work.Go(func() {
+			for j := range jobs {
+				var out bytes.Buffer
+				err := c.run(ctx, j.permutation, &out)
+				j.done <- part{out.Bytes(), err}
+			}
+		})
+	}
+	for j := range inOrder {
+		select {
+		case done := <-j.done:
+			if _, err := w.Write(done.text); err != nil {
+				return err
+			}
+			if done.err != nil {
+				return done.err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return ctx.Err()
+}
+
+// job is a permutation to run.
+type job struct {
+	permutation Permutation
+	done        chan part
+}
+
+// part is a part of a transcript, and why it is the last, if it is.
+type part struct {
+	text []byte
+	err  error
+}
+
+// heading is what the transcript begins with.
+func (s *Spec) heading() string {
+	used := map[string]bool{}
+	for _, p := range s.Permutations {
+		for _, step := range p.Steps {
+			used[step.Step] = true
+		}
+	}
+	var unused []string
+	for _, session := range s.Sessions {
+		for _, step := range session.Steps {
+			if len(s.Permutations) > 0 && !used[step.Name] {
+				unused = append(unused, fmt.Sprintf("unused step name: %s\n", step.Name))
+			}
+		}
+	}
+	slices.Sort(unused)
+	return strings.Join(unused, "") + fmt.Sprintf("Parsed test spec with %d sessions\n", len(s.Sessions))
+}
