@@ -27,13 +27,17 @@ import (
 
 // BenchmarkOrders runs 2,000 of the 34,650 orders of a spec in which nobody waits.
 func BenchmarkOrders(b *testing.B) {
-	spec := named(b, "testdata/bench/orders.spec")
+	compare(b, shuffled(named(b, "testdata/bench/orders.spec"), 2000))
+}
+
+// shuffled gives a spec so many of the orders of its steps, always the same.
+func shuffled(spec isolation.Named, n int) isolation.Named {
 	r := rand.New(rand.NewPCG(1, 1))
 	var turns []int
 	for i, session := range spec.Sessions {
 		turns = append(turns, slices.Repeat([]int{i}, len(session.Steps))...)
 	}
-	for range 2000 {
+	for range n {
 		r.Shuffle(len(turns), func(i, j int) { turns[i], turns[j] = turns[j], turns[i] })
 		taken := make([]int, len(spec.Sessions))
 		var p isolation.Permutation
@@ -43,7 +47,7 @@ func BenchmarkOrders(b *testing.B) {
 		}
 		spec.Permutations = append(spec.Permutations, p)
 	}
-	compare(b, spec)
+	return spec
 }
 
 // BenchmarkWaits runs all 36 orders of a spec in which most wait.

@@ -51,7 +51,10 @@ func (t *Tester) enlist(ctx context.Context, at place, spec Named, may shortcuts
 			err = errors.Join(err, c.close(context.WithoutCancel(ctx)))
 		}
 	}()
-	if c.db, err = at.empty.Database(ctx); err != nil {
+	if err := ctx.Err(); err != nil {
+		return c, err
+	}
+	if c.db, err = at.empty.Database(context.WithoutCancel(ctx)); err != nil { // half done, it would take the server's connection with it
 		return c, err
 	}
 	if strings.Contains(spec.String(), suiteDatabase) && at.server.Owned {

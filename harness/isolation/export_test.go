@@ -8,3 +8,9 @@ func SetPatience(d time.Duration) (undo func()) {
 	patience = d
 	return func() { patience = before }
 }
+
+// Restore returns the script that stands for the teardown and the setup of the spec, if there is one.
+func (s *Spec) Restore() string { return s.shortcuts().restore }
+
+// Separable says whether the spec's permutations may be run in several databases.
+func (s *Spec) Separable() bool { return s.shortcuts().separable }

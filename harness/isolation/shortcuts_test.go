@@ -36,6 +36,7 @@ func TestShortcuts(t *testing.T) {
 			b.session = "setup { BEGIN; SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; }" + b.session
 		}, restore},
 		"an index before the rows":     {func(b *blocks) { b.setup = "CREATE TABLE t (id int); CREATE INDEX i ON t (id);" }, "TRUNCATE t RESTART IDENTITY;\n"},
+		"a partial index":              {func(b *blocks) { b.setup = "CREATE TABLE t (id int); CREATE INDEX i ON t (id) WHERE id > 0;" }, ""},
 		"an index behind the rows":     {func(b *blocks) { b.setup += "CREATE INDEX i ON t (v)" }, ""},
 		"a foreign key":                {func(b *blocks) { b.setup = "CREATE TABLE t (id int PRIMARY KEY, p int REFERENCES t (id))" }, ""},
 		"a teardown of the session":    {func(b *blocks) { b.session = "step a { BEGIN; UPDATE t SET v = 'two'; } teardown { ABORT; }" }, restore},

@@ -211,14 +211,8 @@ func dial(t testing.TB, config *pgx.ConnConfig, gate *wire.Gate) net.Conn {
 	maps.Copy(parameters, config.RuntimeParams)
 	hello, err := (&pgproto3.StartupMessage{ProtocolVersion: pgproto3.ProtocolVersion30, Parameters: parameters}).Encode(nil)
 	require.NoError(t, err)
-	_, err = conn.Write(hello)
-	require.NoError(t, err)
-	for header := make([]byte, 5); header[0] != 'Z'; {
-		_, err = io.ReadFull(conn, header)
-		require.NoError(t, err)
-		_, err = io.CopyN(io.Discard, conn, int64(binary.BigEndian.Uint32(header[1:]))-4)
-		require.NoError(t, err)
-	}
+	require.NoError(t, converse(conn, hello, 'Z'))
+	require.NoError(t, conn.SetDeadline(time.Time{}))
 	return conn
 }
 

@@ -2,9 +2,11 @@ package wire_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"strings"
@@ -401,4 +403,58 @@ func TestCallback(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.Equal(t, 100, s.State().Answered)
+}
+
+// TestTurns: who reads from the server changes whenever a client stays away for a moment. No answer is lost on the way, and none waits for another.
+func TestTurns(t *testing.T) {
+	gate := wire.New(wire.Config{Split: true, Hold: func(s wire.Step) bool { return s.Index%3 == 0 }})
+	b := newBench(t, "", wire.Config{})
+	b.gate = gate
+	stop := releaseAll(gate)
+	defer stop()
+	var clients sync.WaitGroup
+	for i := range 4 {
+		conn := dial(t, b.db.Config("client"), gate)
+		random := rand.New(rand.NewPCG(uint64(i), 1))
+		clients.Go(func() {
+			defer conn.Close()
+			for range 300 {
+				for _, turn := range [][]string{{"P - select 1", "D S -", "H", "T"}, {"B - -", "E -", "S", "Z"}, {"Q select 1", "Z"}} {
+					var out []byte
+					for _, line := range turn[:len(turn)-1] {
+						out = append(out, message(t, line)...)
+					}
+					time.Sleep(time.Duration(random.IntN(3)) * time.Millisecond / 2) // away, or not: see patience
+					if err := converse(conn, out, turn[len(turn)-1][0]); err != nil {
+						t.Errorf("%v: %v: %+v", turn, err, conn.(*wire.Session).State())
+						return
+					}
+				}
+			}
+		})
+	}
+	clients.Wait()
+	require.NoError(t, gate.Wait(t.Context(), func() bool { return len(gate.Sessions()) == 0 }))
+}
+
+// converse sends something and reads up to a message of type last.
+func converse(conn net.Conn, out []byte, last byte) error {
+	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		return err
+	}
+	if _, err := conn.Write(out); err != nil {
+		return err
+	}
+	for {
+		var header [5]byte
+		if _, err := io.ReadFull(conn, header[:]); err != nil {
+			return err
+		}
+		if _, err := io.CopyN(io.Discard, conn, int64(binary.BigEndian.Uint32(header[1:]))-4); err != nil {
+			return err
+		}
+		if header[0] == last {
+			return nil
+		}
+	}
 }
