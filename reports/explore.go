@@ -203,9 +203,9 @@ func extent(c history.Cell) string {
 		case i == 0 && e.Complete:
 			part = "all " + part
 		case !e.Complete:
-			part += ", stopped"
+			part = "first " + part
 		}
-		parts = append(parts, strings.ReplaceAll(part, " ", nbsp))
+		parts = append(parts, part)
 	}
 	return strings.Join(parts, "; ")
 }
