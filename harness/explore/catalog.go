@@ -3,7 +3,6 @@ package explore
 import (
 	"context"
 	"fmt"
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -170,7 +169,7 @@ func (c *catalog) readCode(ctx context.Context, conn *pgx.Conn) (err error) {
 	c.code.looks = !read || looks.MatchString(source)
 	c.code.catches = !read || catches.MatchString(source)
 	c.code.touches = c.named(source, read)
-	return c.deferCode(ctx, conn)
+	return c.readDeferred(ctx, conn)
 }
 
 // named returns the most that code can touch whose source it is.
@@ -194,16 +193,14 @@ func (c *catalog) named(source string, read bool) sched.Footprint {
 	return most
 }
 
-// deferCode has COMMIT touch what deferred triggers of the user's own may touch: to the scheduler, they are deferred foreign keys.
-func (c *catalog) deferCode(ctx context.Context, conn *pgx.Conn) error {
+// readDeferred finds the deferred triggers of the user's own: COMMIT touches what they may touch.
+func (c *catalog) readDeferred(ctx context.Context, conn *pgx.Conn) error {
 	tables, err := query(ctx, conn, pgx.RowTo[string], `
 		select distinct n.nspname || '.' || t.relname
 		from pg_trigger g join pg_class t on t.oid = g.tgrelid join pg_namespace n on n.oid = t.relnamespace
 		where not g.tgisinternal and g.tgdeferrable order by 1`)
 	for _, table := range tables {
-		for _, other := range slices.Sorted(maps.Keys(c.code.touches.Relations)) {
-			c.ForeignKeys = append(c.ForeignKeys, sched.ForeignKey{Child: other, Parent: table, Deferred: true})
-		}
+		c.DeferredTriggers = append(c.DeferredTriggers, sched.DeferredTrigger{Relation: table, Touched: c.code.touches})
 	}
 	return err
 }

@@ -158,6 +158,7 @@ func (e *Explorer) stage(ctx context.Context) (*stage, error) {
 	if n := len(e.stages); n > 0 {
 		st := e.stages[n-1]
 		e.stages = e.stages[:n-1]
+		st.exact, st.layout = true, false
 		return st, nil
 	}
 	return openStage(ctx, e.template)

@@ -270,12 +270,18 @@ var schemas = map[string]schema{
 					update counter set v = v + 1 where k = 1;
 				end if;
 				return new; end$$;
+			create function settle() returns trigger language plpgsql as $$begin
+				if (select count(*) from a) > 1 then update counter set v = v + 100 where k = 1; end if; return null; end$$;
+			create function allowed(n int) returns boolean language plpgsql as $$begin return n < 10 or not exists (select from a where k = 2); end$$;
+			create table y (k int primary key, v int);
+			create table z (k int primary key, v int check (allowed(v)));
+			create constraint trigger settle after insert or update on y deferrable initially deferred for each row execute function settle();
 			create trigger note after insert or update on a for each row execute function note();
 			create trigger tally after insert or update on b for each row execute function tally();
 			create trigger refuse before insert on d for each row execute function refuse()`,
-		tables: []string{"a", "b", "d", "counter", "audit"},
+		tables: []string{"a", "b", "d", "counter", "audit:k, v", "y", "z"},
 		looks:  [][]string{{"a", "counter"}, {"audit"}},
-		keyed:  []string{"a", "b", "b", "d"},
+		keyed:  []string{"a", "b", "d", "y", "z"},
 		start:  []string{"insert into counter values (1, 0)"},
 		statements: []string{
 			"select v from counter", "update counter set v = v + $v", "select v from counter for update nowait", "select v from counter for update skip locked",
@@ -298,6 +304,7 @@ var schemas = map[string]schema{
 			create function peek(n int) returns text language plpgsql as $$begin
 				perform from a where k = n for update nowait; return 'seen';
 				exception when lock_not_available then return 'busy'; end$$;
+			create function once(n int, m int) returns void language sql as $$insert into a values (n, m) on conflict do nothing$$;
 			create function settle() returns trigger language plpgsql as $$begin
 				if (select count(*) from a) > 1 then perform tally(1000); end if; return null; end$$;
 			create view w as select k, total() as v from d;
@@ -308,7 +315,7 @@ var schemas = map[string]schema{
 		keyed:  []string{"a", "d"},
 		start:  []string{"insert into counter values (1, 0)"},
 		statements: []string{
-			"select tally($v)", "select total()", "select try($k)", "select put($n, $v)", "select put($n, $v)", "select peek($k)", "select k, v from w order by k",
+			"select tally($v)", "select total()", "select try($k)", "select put($n, $v)", "select once($n, $v)", "select peek($k)", "select k, v from w order by k",
 			"select v from counter", "update counter set v = v + $v", "select v from counter for update skip locked", "set constraints all immediate",
 			"update d set v = $v where k = $k", "insert into d (k, v) values ($n, $v)", "do $$begin perform tally($v); end$$",
 		},
@@ -320,8 +327,9 @@ var schemas = map[string]schema{
 			create table q2 partition of q default;
 			create table r (k int primary key, v int references q);
 			create table m (k int, v int) partition by list (k);
-			create table m1 partition of m default;
-			create unique index on m1 (v)`,
+			create table m1 partition of m for values in (1);
+			create table m2 partition of m default;
+			create unique index on m2 (v)`,
 		tables: []string{"q", "r", "m"},
 		looks:  [][]string{{"q1"}, {"q"}},
 		keyed:  []string{"q"},
@@ -330,7 +338,7 @@ var schemas = map[string]schema{
 			"update q set k = $n where k = $k", "update q1 set v = v + $v", "select v from q1", "select v from q1 for update nowait", "select k, v from q2 order by k",
 			"lock table q1 in $m mode", "lock table only q in $m mode", "lock table q2 in $m mode nowait", "truncate q2 cascade", "truncate q1 cascade",
 			"update r set v = $n", "update r set v = null", "select k, v from r", "insert into q2 (k, v) values (3, $v)",
-			"insert into m (k, v) values ($n, 5)", "insert into m (k, v) values ($n, 5)",
+			"insert into m (k, v) values ($n, 5)", "insert into m (k, v) values (2, 5)", "update m set k = $n where k = 1", "select k, v from m2 order by k",
 		},
 	},
 	"tenants": {

@@ -35,6 +35,8 @@ func (r *run) answered(ctx context.Context, c *client, state wire.State, resumed
 	if len(result.Columns) > 0 {
 		step.Returned = &history.Table{Columns: result.Columns, Rows: result.Values, Total: int(result.Rows)}
 	}
+	r.layout = r.layout || result.Rows > 1 || step.Isolation == string(sched.Serializable) || c.facts.whole || layout.MatchString(c.step.SQL) ||
+		result.SQLState == exclusionViolation
 	if result.Err() {
 		part.Outcome, part.SQLState, part.Tag = sched.Failed, result.SQLState, ""
 		step.Outcome, step.SQLState, step.Message = history.Refused, result.SQLState, result.Message
@@ -64,6 +66,9 @@ func (r *run) answered(ctx context.Context, c *client, state wire.State, resumed
 	}
 	return []sched.Part{part}, nil
 }
+
+// exclusionViolation is an SQLSTATE. In whose way of several a row is depends on where they lie.
+const exclusionViolation = "23P01"
 
 // record begins a line of the record.
 func (r *run) record(c *client, resumed bool) *history.Step {

@@ -86,6 +86,7 @@ func (st *stage) play(ctx context.Context, s race.Scenario, by scheduler, sv *su
 		return r.played, r.explain(err)
 	}
 	finished.Wait()
+	st.exact = st.layout
 	if r.cut {
 		return r.played, nil
 	}
@@ -350,7 +351,7 @@ func over(s wire.State, step wire.Step) bool {
 const (
 	firstLook     = 300 * time.Microsecond
 	lastLook      = 10 * time.Millisecond
-	noticesDefied = 50 * time.Millisecond
+	noticesDefied = 2 * time.Second
 )
 
 var errLookAgain = errors.New("look again")

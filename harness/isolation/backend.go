@@ -63,6 +63,9 @@ func connect(ctx context.Context, config *pgx.ConnConfig, name string, statement
 			return nil, errors.Join(fmt.Errorf("preparing %s: %w", statement, err), opened.Close(ctx))
 		}
 	}
+	if err := opened.SyncConn(ctx); err != nil { // pgconn may be reading beside, if a write took long
+		return nil, errors.Join(fmt.Errorf("connecting session %s: %w", name, err), opened.Close(ctx))
+	}
 	taken, err := opened.Hijack()
 	if err != nil {
 		return nil, errors.Join(err, opened.Close(ctx))

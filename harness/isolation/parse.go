@@ -56,7 +56,7 @@ func (p *parser) unexpected(wanted string) error {
 
 func (p *parser) spec() (_ *Spec, err error) {
 	s := &Spec{}
-	for p.token.is(keywordToken, "setup") {
+	for p.token.isKeyword("setup") {
 		setup, err := p.optional("setup")
 		if err != nil {
 			return nil, err
@@ -66,14 +66,14 @@ func (p *parser) spec() (_ *Spec, err error) {
 	if s.Teardown, err = p.optional("teardown"); err != nil {
 		return nil, err
 	}
-	for p.token.is(keywordToken, "session") || len(s.Sessions) == 0 {
+	for p.token.isKeyword("session") || len(s.Sessions) == 0 {
 		session, err := p.session(len(s.Sessions))
 		if err != nil {
 			return nil, err
 		}
 		s.Sessions = append(s.Sessions, session)
 	}
-	for p.token.is(keywordToken, "permutation") {
+	for p.token.isKeyword("permutation") {
 		permutation, err := p.permutation(len(s.Permutations))
 		if err != nil {
 			return nil, err
@@ -131,7 +131,7 @@ func (p *parser) session(index int) (s Session, err error) {
 	if s.Setup, err = p.optional("setup"); err != nil {
 		return s, err
 	}
-	for p.token.is(keywordToken, "step") || len(s.Steps) == 0 {
+	for p.token.isKeyword("step") || len(s.Steps) == 0 {
 		const wanted = "step NAME { SQL }; a session has at least one, behind its setup block, if it has one"
 		if _, ok := p.take(keywordToken, "step"); !ok {
 			return s, p.unexpected(wanted)

@@ -14,7 +14,7 @@ type token struct {
 	err  error // of a bad token: what is wrong with it
 }
 
-func (t token) is(kind tokenKind, text string) bool { return t.kind == kind && t.text == text }
+func (t token) isKeyword(word string) bool { return t.kind == keywordToken && t.text == word }
 
 type tokenKind string
 

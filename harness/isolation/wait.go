@@ -2,8 +2,6 @@ package isolation
 
 import (
 	"context"
-	"regexp"
-	"slices"
 	"strconv"
 	"time"
 
@@ -18,20 +16,6 @@ const firstLook = 500 * time.Microsecond
 
 // looks is how many times a step is looked at without a pause: a look takes about as long as a step needs to find that it has to wait.
 const looks = 4
-
-// timeouts finds where a setting is mentioned that ends a wait, or has it looked at for a deadlock, and distant finds those that are given a time of
-// which isolationtester's patience is a small part.
-var (
-	timeouts = regexp.MustCompile(`(?i)_timeout`)
-	distant  = regexp.MustCompile(`(?i)_timeout\s*(=|\sto\s)\s*('\s*\d{3,}\s*ms\s*'|'\s*\d+\s*(s|min|h|d)\s*'|'?0'?\s*;|\d{3,}\s*;)`)
-)
-
-// setsTimeout says whether a block may set a timeout that could be over in the time for which isolationtester waits.
-func setsTimeout(blocks ...string) bool {
-	return slices.ContainsFunc(blocks, func(sql string) bool {
-		return len(timeouts.FindAllString(sql, -1)) > len(distant.FindAllString(sql, -1))
-	})
-}
 
 // longestPause is the longest time between two looks at a step, or at the time that it has taken.
 const longestPause = 10 * time.Millisecond
@@ -65,7 +49,7 @@ func (r *running) await(ctx context.Context, l *launch, mayBlock, retry bool) (b
 				return true, nil
 			}
 			if pause = 0; look >= looks {
-				pause = min(time.Millisecond<<(look-looks), longestPause)
+				pause = min(time.Duration(look-looks+1)*time.Millisecond, longestPause)
 			}
 		}
 		elapsed := time.Since(start)

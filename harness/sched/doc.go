@@ -38,15 +38,16 @@
 //
 // A. An event is what one release caused: the step, and whatever waiting steps it set free then did, ended or not. Two events are dependent
 // if a part of one and a part of the other are. A failing statement is a ROLLBACK as well, since its locks go at the error, not at the
-// ROLLBACK that the client sends later; with a savepoint, both are. ROLLBACK TO is a ROLLBACK. A COMMIT that checks deferred constraints is a
-// statement as well. An event precedes the next release of every client that has a part in it: there is no other order, hence no race.
+// ROLLBACK that the client sends later; with a savepoint, both are. ROLLBACK TO is a ROLLBACK. A COMMIT that checks deferred constraints, or runs
+// deferred triggers, is a statement as well, and shows at once what that has done. An event precedes the next release of every client that has
+// a part in it: there is no other order, hence no race.
 //
 // B. Two statements are dependent if
 //   - both work on one relation and one of them observes it, or they lock a table in modes that conflict, or use an advisory key in common:
 //     one could wait for the other. With [Rules].SeenWaiting only if one has been seen to, in some run;
 //   - they closed a cycle of waits together, whatever they touch: the order decides who is the victim;
-//   - one can look without waiting ([Step.Looks]), or is a COMMIT that checks, or writes a relation with a deferred unique constraint (which
-//     notes whether another row is in the way, and does not wait), and they overlap as above: it notices what nobody is ever seen to wait for;
+//   - one can look without waiting ([Step.Looks]), or writes a relation with a deferred unique constraint (which notes whether another row is in
+//     the way, and does not wait), and they overlap as above: it notices what nobody is ever seen to wait for;
 //   - both are SERIALIZABLE and one reads what the other writes; or, when a SERIALIZABLE transaction has committed before, if they are of one
 //     conflict component: who has to die depends on which dependency comes second.
 //

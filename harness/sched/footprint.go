@@ -129,6 +129,9 @@ type Catalog struct {
 
 	// DeferredUnique names the relations with a deferrable unique or exclusion constraint: it is checked when a transaction commits.
 	DeferredUnique []string `json:"deferred_unique,omitempty"`
+
+	// DeferredTriggers do what they do when a transaction commits.
+	DeferredTriggers []DeferredTrigger `json:"deferred_triggers,omitempty"`
 }
 
 // ForeignKey says that rows of Child refer to rows of Parent, by the names that footprints use.
@@ -136,6 +139,12 @@ type ForeignKey struct {
 	Child    string `json:"child"`
 	Parent   string `json:"parent"`
 	Deferred bool   `json:"deferred,omitempty"` // deferrable: it may be checked when a transaction commits
+}
+
+// DeferredTrigger says what a transaction that wrote a relation may touch when it commits.
+type DeferredTrigger struct {
+	Relation string    `json:"relation"`
+	Touched  Footprint `json:"touched"`
 }
 
 // Below, relations and advisory keys are small numbers and footprints are sorted, since every pair of steps of every run is compared.

@@ -7,6 +7,7 @@ type knowledge struct {
 
 	foreign, deferred [][2]int32 // foreign keys as (child, parent): all, and those that a COMMIT may check
 	deferredUnique    []int32
+	deferredTriggers  []deferredTrigger
 	watch             [][]int32
 
 	texts      []known  // by text: relations
@@ -21,6 +22,11 @@ type knowledge struct {
 	joined []*prints // by statement
 	unions []*prints // by work
 	groups []int32   // by transaction: the smallest transaction of its conflict component
+}
+
+type deferredTrigger struct {
+	relation []int32 // one
+	touches  prints
 }
 
 type known struct {
@@ -49,6 +55,9 @@ func newKnowledge(n *names, rules Rules, catalog Catalog, watch [][]string) *kno
 	}
 	for _, name := range catalog.DeferredUnique {
 		k.deferredUnique = append(k.deferredUnique, n.relations.number(name))
+	}
+	for _, t := range catalog.DeferredTriggers {
+		k.deferredTriggers = append(k.deferredTriggers, deferredTrigger{[]int32{n.relations.number(t.Relation)}, n.prints(t.Touched, false)})
 	}
 	for _, relations := range watch {
 		var watched []int32
@@ -90,6 +99,11 @@ func (k *knowledge) forget() {
 }
 
 func (k *knowledge) learnTouched(t touched) news {
+	if t.commits >= 0 {
+		all := k.checked(*k.work(t.commits))
+		all.join(t.prints)
+		t.prints = all
+	}
 	found := nothing
 	s := at(&k.statements, t.statement)
 	if !s.there {
@@ -121,17 +135,12 @@ func (k *knowledge) learnTouched(t touched) news {
 
 // learnText takes in the relations that a statement touched.
 func (k *knowledge) learnText(t touched) news {
-	checked := prints{}
-	if t.commits >= 0 {
-		checked = k.checked(*k.work(t.commits))
-	}
 	x := at(&k.texts, k.names.textOf[t.statement])
 	was := *x
 	x.there, x.failed = true, was.failed || t.failed
 	grown := x.join(prints{touches: t.prints.touches})
-	grown = x.join(prints{touches: checked.touches}) || grown
 	if x.failed && !k.rules.lacks(ruleFailedPrints) {
-		grown = x.join(closure(x.prints, k.foreign)) || grown
+		grown = x.join(closure(x.prints, k.foreign, RowShare|RowExclusive)) || grown
 	}
 	switch {
 	case !was.there:
@@ -164,12 +173,10 @@ func (k *knowledge) prints(s int32) *prints {
 	return *p
 }
 
-// looks reports whether the statement can notice what others do while neither can be seen to wait for the other: because it does not wait, or
-// because it is a COMMIT, which lets go of what its checks lock at once. A row that a deferred unique constraint is about is checked at COMMIT only
-// if, when it was written, somebody else's was in its way.
+// looks reports whether the statement can notice what others do while neither can be seen to wait for the other. A row that a deferred unique
+// constraint is about is checked at COMMIT only if, when it was written, somebody else's was in its way.
 func (k *knowledge) looks(s int32) bool {
-	x := k.names.statements.all[s]
-	return x.looks || x.text.commit || k.prints(s).writesOneOf(k.deferredUnique)
+	return k.names.statements.all[s].looks || k.prints(s).writesOneOf(k.deferredUnique)
 }
 
 // work returns what the statements of a work touch together.
@@ -193,9 +200,9 @@ func (k *knowledge) whole(tx int32) *prints {
 	return &k.txs[tx]
 }
 
-// closure returns what the checks of foreign keys touch: a changed child locks its parent, a changed parent looks for its children (and, with
-// ON DELETE CASCADE, changes them).
-func closure(p prints, foreign [][2]int32) prints {
+// closure returns what the checks of foreign keys touch: a changed child locks its parent, a changed parent looks for its children, in these modes
+// (with ON DELETE CASCADE, which is never deferred, it changes them).
+func closure(p prints, foreign [][2]int32, child Modes) prints {
 	closed := prints{}
 	for range len(foreign) + 1 { // keys of keys; each round goes one further
 		grown := false
@@ -206,7 +213,7 @@ func closure(p prints, foreign [][2]int32) prints {
 						grown = closed.join(prints{touches: []touch{{key[1], RowShare, RowShare}}}) || grown
 					}
 					if t.relation == key[1] && t.plain&writes != 0 {
-						grown = closed.join(prints{touches: []touch{{key[0], RowShare | RowExclusive, RowShare | RowExclusive}}}) || grown
+						grown = closed.join(prints{touches: []touch{{key[0], child, child}}}) || grown
 					}
 				}
 			}
@@ -218,9 +225,15 @@ func closure(p prints, foreign [][2]int32) prints {
 	return closed
 }
 
-// checked returns what a COMMIT of the work touches, where constraints are deferred.
+// checked returns what a COMMIT of the work touches, where constraints or triggers are deferred.
 func (k *knowledge) checked(work prints) prints {
-	p := closure(work, k.deferred)
+	p := closure(work, k.deferred, RowShare)
+	for _, t := range k.deferredTriggers {
+		if work.writesOneOf(t.relation) {
+			p.join(t.touches)
+			p.join(closure(t.touches, k.foreign, RowShare|RowExclusive))
+		}
+	}
 	for _, t := range work.touches {
 		for _, r := range k.deferredUnique {
 			if t.relation == r && t.modes&writes != 0 {

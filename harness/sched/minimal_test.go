@@ -101,14 +101,6 @@ var minimal = []struct {
 		}},
 	},
 	{
-		"nobody is seen to wait for the checks of a COMMIT", sched.RuleLooks,
-		sched.Rules{SeenWaiting: true},
-		program{
-			rows: map[string][][2]int{"p": two}, foreign: map[string]string{"c": "p"}, later: true,
-			actors: []actor{rc(put("c", 1, 2), commit), rc(op{do: "truncate", table: "p"})}, // the second never ends its transaction
-		},
-	},
-	{
 		"table locks conflict, a reader's too", sched.RuleModes,
 		sched.Rules{},
 		program{rows: map[string][][2]int{"b": two}, actors: []actor{

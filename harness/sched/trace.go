@@ -270,6 +270,7 @@ func (t *trace) end(p Part, after bool, l *lesson) []component {
 		// Deferred constraints are checked now: the COMMIT is a statement as well. Where there are none it touches nothing.
 		s := n.statement(p.Step)
 		if !t.rules.lacks(ruleDeferred) {
+			shown[0].work = n.work(append(tx.statements[:len(tx.statements):len(tx.statements)], s)) // it shows what it does itself
 			shown = append(shown, component{kind: Statement, client: p.Step.Client, statement: s, work: -1, tx: tx.id, level: tx.level, after: after})
 		}
 		l.touched = append(l.touched, touched{

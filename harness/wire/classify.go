@@ -19,6 +19,7 @@ const (
 	quietIn         // the same within a block; outside, its commit is an event: LISTEN, UNLISTEN, NOTIFY
 	quietOut        // the same outside a block; within, it takes the snapshot: DEALLOCATE, CLOSE, DISCARD, PREPARE
 	locks           // LOCK: a lock, but no snapshot
+	fetch           // FETCH: of a binary cursor, the rows of a Query are binary, and those of a converted one would not be
 	begin           // BEGIN, START TRANSACTION
 	commit          // COMMIT, END
 	rollback        // ROLLBACK, ABORT
@@ -55,7 +56,7 @@ func parse(sql string) text {
 	statements := sqltext.Message(sql)
 	t.statements = len(statements)
 	for i, s := range statements {
-		v := verbOf(s.Words)
+		v := verbOf(s)
 		if i == 0 {
 			t.verb = v
 			t.chain = v.control() && chains(s.Words)
@@ -76,16 +77,16 @@ func parse(sql string) text {
 	return t
 }
 
-func verbOf(words []string) verb {
+func verbOf(s sqltext.Statement) verb {
 	word := func(i int) string {
-		if i < len(words) {
-			return words[i]
+		if i < len(s.Words) {
+			return s.Words[i]
 		}
 		return ""
 	}
 	switch word(0) {
 	case "set":
-		if word(1) == "constraints" || word(1) == "transaction" && word(2) == "snapshot" {
+		if s.Begins("set constraints") || s.Begins("set ?session|local transaction snapshot") {
 			return ordinary // the one checks what was deferred, the other takes another's snapshot
 		}
 		return quiet
@@ -107,6 +108,8 @@ func verbOf(words []string) verb {
 		return quietOut
 	case "lock":
 		return locks
+	case "fetch":
+		return fetch
 	case "begin", "start":
 		return begin
 	case "commit", "end":

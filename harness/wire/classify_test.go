@@ -13,6 +13,8 @@ func TestKindOf(t *testing.T) {
 		"SET a = 1":                           {Pass, Pass},
 		"set constraints all immediate":       {Statement, Statement},
 		"set transaction snapshot 'x'":        {Statement, Statement},
+		"set local transaction snapshot 'x'":  {Statement, Statement},
+		"fetch c":                             {Statement, Statement},
 		"set transaction read only":           {Pass, Pass},
 		"show a":                              {Pass, Pass},
 		"notify a":                            {Statement, Pass},

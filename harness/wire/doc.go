@@ -18,8 +18,11 @@
 // stream as if the client had sent Flush after every Execute, and makes Sync a step of its own:
 //
 //	client  Parse Bind Describe Execute Sync
-//	gate    Parse Bind Describe Execute Flush   step "statement"; the answers come back
+//	gate    Parse Bind Describe Execute Flush   step "statement"; the gate gets the answers
 //	        Sync                                step "commit"; answered by ReadyForQuery, or by an error before it
+//
+// A client that has sent its Sync gets all answers when that is answered, as a server alone sends them; only a result of more than 8 kB begins to
+// flow before.
 //
 // The session is in its own implicit transaction, as it would be without the gate. So VACUUM, CREATE INDEX CONCURRENTLY, CALL and DO with COMMIT
 // in them run as they always do, LOCK outside a block fails as it always does, and the unnamed statement lives as long as it always did. Sync is
@@ -27,8 +30,8 @@
 //
 // A simple Query commits within one message, so it is converted: Parse, Bind, Describe, Execute, Flush; then Close and Sync. The answers that the
 // client did not ask for are hidden. Its CommandComplete is kept until Sync is answered, and dropped if that is an error, for this is how a
-// simple Query reports a commit that failed. Where a Query cannot be converted (several statements in a string, $1, a FunctionCall), BEGIN and
-// COMMIT are put around it, and [Step].Injected says so. A string that contains transaction control is one step, of kind [Whole].
+// simple Query reports a commit that failed. Where a Query cannot be converted (several statements in a string, $1, FETCH, a FunctionCall), BEGIN
+// and COMMIT are put around it, and [Step].Injected says so. A string that contains transaction control is one step, of kind [Whole].
 //
 // # What the client can see of it
 //
@@ -42,9 +45,14 @@
 //
 // # Limits
 //
-// The isolation that a transaction may have is followed through BEGIN, SET and startup packets, not into functions; a role's or database's own
-// default has to be given in [Config].Isolation. Replication connections, and encrypted ones, pass unseen. Strings are taken to be
-// standard-conforming.
+// The level of a transaction is followed through startup packets, BEGIN, SET, RESET and set_config; a role's or database's own default has to be
+// given in [Config].Isolation. A level that is not a literal is taken for [Serializable]. One that a function sets is not seen, nor that ROLLBACK TO
+// undoes a SET. A savepoint counts as open until it is released by name; one made within a string of several statements, until the end of the
+// transaction.
+//
+// What [Result] shows of a row in the binary format is of a built-in type, or hexadecimal; a numeric zero is shown without its scale.
+//
+// Replication connections, and encrypted ones, pass unseen. Strings are taken to be standard-conforming.
 //
 // # Its parts
 //

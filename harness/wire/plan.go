@@ -129,7 +129,7 @@ func (c *Core) planQuery(it *item) offer {
 		if c.tx.failed && o.step.Kind == Statement {
 			o.step.Kind = Pass
 		}
-	case t.statements > 1 || t.parameters && kindOf(t.verb, false, false) == Statement:
+	case t.statements > 1 || t.verb == fetch || t.parameters && kindOf(t.verb, false, false) == Statement:
 		o.step.Kind, o.step.Injected, o.mode = Statement, true, inject
 	default:
 		o.step.Kind = kindOf(t.verb, false, false)

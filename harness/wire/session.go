@@ -153,41 +153,53 @@ func (s *Session) Read(p []byte) (int, error) {
 	}
 	for {
 		limit := s.reading.channel()
-		switch {
-		case isClosed(s.closed):
-			return 0, net.ErrClosed
-		case isClosed(limit):
-			return 0, os.ErrDeadlineExceeded
-		case len(p) == 0:
-			return 0, nil
-		}
-		ended := isClosed(s.ended) // looked at before the bytes: none come after it
-		if s.ready() {
-			if n := s.core.TakeForClient(p); n > 0 {
-				if n == len(p) {
-					wake(s.readable) // there may be more, for somebody else who reads
-				}
-				return n, nil
-			}
-		}
-		if ended {
-			wake(s.readable)
-			return 0, s.readErr
+		n, err := s.take(p, limit)
+		if n > 0 || err != nil || len(p) == 0 {
+			return n, err
 		}
 		s.wanted.Store(true)
-		if s.turn.TryLock() {
-			s.wanted.Store(false)
-			s.receive()
-			s.yield()
+		if !s.turn.TryLock() {
+			select {
+			case <-s.readable:
+			case <-s.ended:
+			case <-s.closed:
+			case <-limit:
+			}
 			continue
 		}
-		select {
-		case <-s.readable:
-		case <-s.ended:
-		case <-s.closed:
-		case <-limit:
+		s.wanted.Store(false)
+		// Whoever had the turn before may have received what we wait for.
+		if n, err = s.take(p, limit); n == 0 && err == nil {
+			s.receive()
+		}
+		s.yield()
+		if n > 0 || err != nil {
+			return n, err
 		}
 	}
+}
+
+// take returns what there is for the client: bytes, an error, or nothing yet.
+func (s *Session) take(p []byte, limit <-chan struct{}) (int, error) {
+	switch {
+	case isClosed(s.closed):
+		return 0, net.ErrClosed
+	case isClosed(limit):
+		return 0, os.ErrDeadlineExceeded
+	}
+	ended := isClosed(s.ended) // looked at before the bytes: none come after it
+	if s.ready() {
+		n := s.core.TakeForClient(p)
+		if n == len(p) {
+			wake(s.readable) // there may be more, for somebody else who reads
+		}
+		return n, nil
+	}
+	if ended {
+		wake(s.readable)
+		return 0, s.readErr
+	}
+	return 0, nil
 }
 
 func (s *Session) readThrough(p []byte) (int, error) {

@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-pg/interlock/harness/wire"
@@ -456,5 +457,77 @@ func converse(conn net.Conn, out []byte, last byte) error {
 		if header[0] == last {
 			return nil
 		}
+	}
+}
+
+// TestVanish: at whatever moment a client, its connection or its server process goes away, its session ends, and nobody waits for it for ever.
+func TestVanish(t *testing.T) {
+	b := newBench(t, `create table t (id int)`, wire.Config{Split: true})
+	conversation := []string{
+		"Q insert into t values (1)", "P - insert into t values ($1)", "B - - 2", "D P -", "E -", "S", "Q begin", "Q select repeat('x', 100000)",
+		"Q copy t from stdin", `d "3\n"`, "c", "P - select pg_sleep(0.001)", "B - -", "E -", "H", "S", "Q insert into t values (1); insert into t values (2)", "Q rollback",
+	}
+	var all []byte
+	for _, line := range conversation {
+		all = append(all, message(t, line)...)
+	}
+	stop := releaseAll(b.gate)
+	defer stop()
+	var clients sync.WaitGroup
+	var killing sync.Mutex
+	for i := range 4 {
+		random := rand.New(rand.NewPCG(uint64(i), 2))
+		clients.Go(func() {
+			for n := range 60 {
+				s := dial(t, b.db.Config("client"), b.gate).(*wire.Session)
+				var reads sync.WaitGroup
+				if random.IntN(3) > 0 {
+					reads.Go(func() { _, _ = io.Copy(io.Discard, s) })
+				}
+				for sent, until := 0, random.IntN(len(all)); sent < until; {
+					size := min(1+random.IntN(200), until-sent)
+					if _, err := s.Write(all[sent : sent+size]); err != nil {
+						break
+					}
+					sent += size
+				}
+				time.Sleep(time.Duration(random.IntN(2000)) * time.Microsecond)
+				switch n % 3 {
+				case 0:
+					_ = s.Close()
+				case 1:
+					_ = s.Abort()
+				case 2:
+					killing.Lock()
+					_, err := b.control.Exec(t.Context(), `select pg_terminate_backend($1)`, int32(s.State().PID))
+					killing.Unlock()
+					assert.NoError(t, err)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				err := b.gate.Wait(ctx, func() bool { return s.State().Phase == wire.Ended })
+				cancel()
+				assert.NoError(t, err, "%+v", s.State())
+				_ = s.Close()
+				reads.Wait()
+			}
+		})
+	}
+	clients.Wait()
+	require.NoError(t, b.gate.Wait(t.Context(), func() bool { return len(b.gate.Sessions()) == 0 }))
+}
+
+// TestFull: a session of which too much is buffered for a client that does not read can be ended like any other.
+func TestFull(t *testing.T) {
+	b := newBench(t, "", wire.Config{Split: true, Hold: func(wire.Step) bool { return false }})
+	for _, end := range []func(*wire.Session) error{(*wire.Session).Abort, (*wire.Session).Close} {
+		s := dial(t, b.db.Config("client"), b.gate).(*wire.Session)
+		_, err := s.Write(message(t, "Q select repeat('x', 1000000) from generate_series(1, 100)"))
+		require.NoError(t, err)
+		for full := false; !full; { // then the server waits for its client to read
+			require.NoError(t, b.control.QueryRow(t.Context(), `select exists (select from pg_stat_activity where wait_event = 'ClientWrite' and pid = $1)`,
+				int32(s.State().PID)).Scan(&full))
+		}
+		require.NoError(t, end(s))
+		b.wait(s, "it has ended", func(s wire.State) bool { return s.Phase == wire.Ended })
 	}
 }
