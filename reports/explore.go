@@ -66,7 +66,10 @@ func (s *story) explored(c history.Cell, again string) (worst tone, sentence str
 		worst = max(worst, it.tone)
 		s.items = append(s.items, it)
 	}
-	if len(c.Invariants) == 0 || worst == held && c.Verdict != history.Held {
+	switch settled := complete(c) && c.Trouble == ""; {
+	case len(c.Invariants) == 0 && settled && c.Verdict == history.Held:
+		s.items = append(s.items, item{group: place(c), name: place(c), tone: held, brief: "✓ " + extent(c)})
+	case len(c.Invariants) == 0 || worst == held && c.Verdict != history.Held:
 		s.items = append(s.items, item{group: place(c), name: place(c), tone: open, brief: "? unknown", notes: []string{"not judged"}})
 		worst = open
 	}
@@ -92,6 +95,8 @@ func (s *story) explored(c history.Cell, again string) (worst tone, sentence str
 		for _, e := range c.Explorations {
 			switch {
 			case !e.Complete:
+			case sentence == "" && len(c.Invariants) == 0:
+				sentence = "All " + interleavings(e) + " were run" + classes(e) + ", and there is no invariant for them to hold"
 			case sentence == "" && e.Executed == 1:
 				sentence = "The only interleaving of " + count(e.Clients, "client", "clients") + " holds" + classes(e)
 			case sentence == "":

@@ -53,7 +53,7 @@ func code(s history.Step) string {
 	parts := make([]string, 0, len(s.Passed)+2)
 	begun := false
 	for _, sql := range s.Passed {
-		parts = append(parts, clean(literal.Squeeze(sql)))
+		parts = append(parts, strings.TrimRight(clean(literal.Squeeze(sql)), "; "))
 		begun = begun || begins.MatchString(sql)
 	}
 	if s.Begins && !s.Autocommit && !begun {

@@ -209,7 +209,7 @@ func TestReducedLosesNothing(t *testing.T) {
 		require.Empty(t, strings.Join(c.differences, "\n"))
 		return
 	}
-	wanted, seed := 105, int64(1)
+	wanted, seed := 35, int64(1)
 	if n, err := strconv.Atoi(os.Getenv("INTERLOCK_EXPLORE_PROGRAMS")); err == nil {
 		wanted = n
 	}

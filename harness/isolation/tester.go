@@ -6,11 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -84,6 +82,9 @@ func (t *Tester) Run(ctx context.Context, spec Named, w io.Writer) error {
 	if err := spec.check(); err != nil {
 		return fmt.Errorf("spec %s: %w", spec.Name, err)
 	}
+	if _, err := io.WriteString(w, spec.heading()); err != nil {
+		return err
+	}
 	may := spec.shortcuts()
 	crews := 1
 	if may.separable {
@@ -92,58 +93,29 @@ func (t *Tester) Run(ctx context.Context, spec Named, w io.Writer) error {
 	if may.serializable {
 		crews = min(crews, len(t.places))
 	}
-	var at []place
+	var workers []worker[Permutation]
 	for i := range crews {
-		at = append(at, t.places[i%len(t.places)])
-	}
-	return t.run(ctx, spec, may, at, w)
-}
-
-// Each runs several specs, at the same time as far as there are servers, and hands over what became of them, in their order: the transcript, and the
-// error of [Tester.Run]. It ends with the first error that done returns.
-func (t *Tester) Each(ctx context.Context, specs []Named, done func(spec Named, transcript []byte, err error) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	var work sync.WaitGroup
-	defer work.Wait()
-	defer cancel()
-
-	next := make(chan int)
-	work.Go(func() {
-		defer close(next)
-		for i := range specs {
-			select {
-			case next <- i:
-			case <-ctx.Done():
-				return
+		workers = append(workers, func(ctx context.Context, jobs <-chan job[Permutation]) (err error) {
+			c, err := t.enlist(ctx, t.places[i%len(t.places)], spec, may)
+			if err != nil && i > 0 {
+				return nil // then there is one less to help
 			}
-		}
-	})
-	results := make([]chan part, len(specs))
-	for i := range results {
-		results[i] = make(chan part, 1)
-	}
-	for _, p := range t.places {
-		alone := &Tester{config: t.config, places: []place{p}}
-		alone.config.Workers = max(t.config.Workers/len(t.places), 1)
-		work.Go(func() {
-			for i := range next {
-				var text bytes.Buffer
-				err := alone.Run(ctx, specs[i], &text)
-				results[i] <- part{text.Bytes(), err}
+			if err != nil {
+				return fmt.Errorf("spec %s: %w", spec.Name, err)
 			}
+			defer func() { err = errors.Join(err, c.close(context.WithoutCancel(ctx))) }()
+			for j := range jobs {
+				var out bytes.Buffer
+				err := c.run(ctx, j.item, &out)
+				j.done <- part{out.Bytes(), err}
+			}
+			return nil
 		})
 	}
-	for i, spec := range specs {
-		select {
-		case result := <-results[i]:
-			if err := done(spec, result.text, result.err); err != nil {
-				return err
-			}
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
+	return share(ctx, spec.orders(), workers, func(_ Permutation, p part) error {
+		_, err := w.Write(p.text)
+		return errors.Join(err, p.err)
+	})
 }
 
 // worth returns how many crews are worth it: getting one ready takes as long as some permutations do.
@@ -158,84 +130,23 @@ func (s *Spec) worth() int {
 	return 1 + n/each
 }
 
-// run runs a spec with a crew at each of the places.
-func (t *Tester) run(ctx context.Context, spec Named, may shortcuts, at []place, w io.Writer) (err error) {
-	if _, err := io.WriteString(w, spec.heading()); err != nil {
-		return err
-	}
-	var crews []*crew
-	defer func() {
-		for _, c := range crews {
-			err = errors.Join(err, c.close(context.WithoutCancel(ctx)))
-		}
-	}()
-	for _, p := range at {
-		c, err := t.enlist(ctx, p, spec, may)
-		if err != nil {
-			return fmt.Errorf("spec %s: %w", spec.Name, err)
-		}
-		crews = append(crews, c)
-	}
-	return perform(ctx, crews, spec.orders(), w)
-}
-
-// perform has the crews run permutations, and writes what each adds to the transcript, in their order.
-func perform(ctx context.Context, crews []*crew, permutations iter.Seq[Permutation], w io.Writer) error {
-	ctx, cancel := context.WithCancel(ctx)
-	var work sync.WaitGroup
-	defer work.Wait()
-	defer cancel()
-
-	jobs, inOrder := make(chan job), make(chan job, 16*len(crews))
-	work.Go(func() {
-		defer close(inOrder)
-		defer close(jobs)
-		for p := range permutations {
-			j := job{p, make(chan part, 1)}
-			for _, to := range []chan job{inOrder, jobs} {
-				select {
-				case to <- j:
-				case <-ctx.Done():
-					return
-				}
-			}
-		}
-	})
-	for _, c := range crews {
-		work.Go(func() {
+// Each runs several specs, at the same time as far as there are servers, and hands over what became of them, in their order: the transcript, and the
+// error of [Tester.Run]. It ends with the first error that done returns.
+func (t *Tester) Each(ctx context.Context, specs []Named, done func(spec Named, transcript []byte, err error) error) error {
+	var workers []worker[Named]
+	for _, p := range t.places {
+		alone := &Tester{config: t.config, places: []place{p}}
+		alone.config.Workers = max(t.config.Workers/len(t.places), 1)
+		workers = append(workers, func(ctx context.Context, jobs <-chan job[Named]) error {
 			for j := range jobs {
 				var out bytes.Buffer
-				err := c.run(ctx, j.permutation, &out)
+				err := alone.Run(ctx, j.item, &out)
 				j.done <- part{out.Bytes(), err}
 			}
+			return nil
 		})
 	}
-	for j := range inOrder {
-		select {
-		case done := <-j.done:
-			if _, err := w.Write(done.text); err != nil {
-				return err
-			}
-			if done.err != nil {
-				return done.err
-			}
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return ctx.Err()
-}
-
-// job is a permutation to run.
-type job struct {
-	permutation Permutation
-	done        chan part
-}
-
-// part is a part of a transcript, and why it is the last, if it is.
-type part struct {
-	text []byte
-	err  error
+	return share(ctx, slices.Values(specs), workers, func(spec Named, p part) error { return done(spec, p.text, p.err) })
 }
 
 // heading is what the transcript begins with.

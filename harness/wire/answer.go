@@ -108,7 +108,7 @@ func (c *Core) describeRows(message []byte) {
 		return
 	}
 	of.columns = columns
-	if of == f.text {
+	if of == f.text && c.rows.most > 0 {
 		c.rows.columns = columns
 	}
 }

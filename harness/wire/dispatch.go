@@ -254,7 +254,7 @@ func (c *Core) Cancel() (forward bool) {
 	}
 	c.held = offer{}
 	it := &c.queue[0]
-	c.flight = flight{step: o.step, mode: giveUp, expect: c.flight.expect[:0]}
+	c.flight, c.rows = flight{step: o.step, mode: giveUp, expect: c.flight.expect[:0]}, keeper{}
 	c.send(failing)
 	if it.kind == extended {
 		c.send(flushMessage)

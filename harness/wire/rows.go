@@ -45,7 +45,7 @@ type keeper struct {
 func (k *keeper) begin(piece []byte) {
 	k.within = len(k.values) < k.most
 	if k.within {
-		k.row, k.number, k.fields = nil, k.number[:0], -1
+		k.row, k.number, k.body, k.fields = nil, k.number[:0], 0, -1
 		k.more(piece[header:])
 	}
 }

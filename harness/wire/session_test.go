@@ -42,11 +42,15 @@ func TestCancel(t *testing.T) {
 	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol} {
 		for _, block := range []bool{false, true} {
 			t.Run(fmt.Sprint(mode, " block ", block), func(t *testing.T) {
-				b := newBench(t, `create table t (id int)`, wire.Config{Split: true})
+				b := newBench(t, `create table t (id int)`, wire.Config{Split: true, Keep: 1})
 				conn, s := b.connect("client", noWatch, func(c *pgx.ConnConfig) { c.DefaultQueryExecMode = mode })
 				if block {
 					_, err := conn.Exec(t.Context(), "begin")
 					require.NoError(t, err)
+					s.Open(true)
+					_, err = conn.Exec(t.Context(), "select 1")
+					require.NoError(t, err)
+					s.Open(false)
 				}
 				ctx, cancel := context.WithCancel(t.Context())
 				result := b.do(func() error { _, err := conn.Exec(ctx, `insert into t values ($1)`, 1); return err })
@@ -56,6 +60,7 @@ func TestCancel(t *testing.T) {
 				require.False(t, s.Release(held.Index))
 				state := b.wait(s, "it is quiet", func(s wire.State) bool { return s.Phase == wire.Quiet })
 				require.True(t, state.Result.Canceled)
+				require.Nil(t, state.Result.Values)
 				require.Equal(t, held.Index, state.Last.Index)
 				require.False(t, conn.IsClosed())
 				s.Open(true)
