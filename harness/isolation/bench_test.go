@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -27,7 +28,7 @@ import (
 
 // BenchmarkOrders runs 2,000 of the 34,650 orders of a spec in which nobody waits.
 func BenchmarkOrders(b *testing.B) {
-	compare(b, shuffled(named(b, "testdata/bench/orders.spec"), 2000))
+	compare(b, 1, shuffled(named(b, "testdata/bench/orders.spec"), 2000))
 }
 
 // shuffled gives a spec so many of the orders of its steps, always the same.
@@ -52,22 +53,24 @@ func shuffled(spec isolation.Named, n int) isolation.Named {
 
 // BenchmarkWaits runs all 36 orders of a spec in which most wait.
 func BenchmarkWaits(b *testing.B) {
-	compare(b, named(b, "testdata/bench/waits.spec"))
+	compare(b, 1, named(b, "testdata/bench/waits.spec"))
 }
 
-// BenchmarkSample runs the sample of PostgreSQL's own specs.
+// BenchmarkSample runs the sample of PostgreSQL's own specs: ours on one server, and on as many as there are cores, as 'interlock spec' does.
 func BenchmarkSample(b *testing.B) {
 	var specs []isolation.Named
 	for _, file := range files(b, "testdata/postgresql/specs/*.spec") {
 		specs = append(specs, named(b, file))
 	}
-	compare(b, specs...)
+	for _, n := range []int{1, runtime.GOMAXPROCS(0)} {
+		b.Run(fmt.Sprintf("servers=%d", n), func(b *testing.B) { compare(b, n, specs...) })
+	}
 }
 
-func compare(b *testing.B, specs ...isolation.Named) {
+func compare(b *testing.B, n int, specs ...isolation.Named) {
 	program := isolationtester(b)
 	srv := servertest.Server(b)
-	tester := open(b, isolation.Config{})
+	tester := open(b, isolation.Config{Servers: servers(b, n)})
 	var theirs, ours, ratios []float64
 	permutations := 0
 	for b.Loop() {
