@@ -10,7 +10,7 @@ VERSIONS ?= 15 16 17 18
 FUZZTIME ?= 5s
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check fmt fmt-check vet lint vuln tidy-check test-docker test-flaky fuzz matrix benchmarks bench-check clean
+.PHONY: help build demo test check fmt fmt-check vet lint vuln tidy-check test-docker test-flaky soundness fuzz matrix benchmarks bench-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ test-flaky: ## the concurrent parts, many times over
 	go test $(RACE) -count 20 -timeout 10m -run 'Kill|Parallel|Barrier|Play' ./harness/server/local ./harness/stress
 	go test $(RACE) -count 5 -timeout 10m -run 'Repeats|Misbehave|Deadlock|Wake' ./harness/explore
 
+soundness: ## what the reduction leaves out, against all orders, for 2,000 random programs; takes long
+	INTERLOCK_EXPLORE_PROGRAMS=2000 go test -count 1 -timeout 120m -v -run TestReducedLosesNothing ./harness/explore
+
 fuzz: ## each fuzz target for FUZZTIME
 	@for package in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n 1 dirname | sort -u); do \
 		for target in $$(grep -ho '^func Fuzz[A-Za-z]*' $$package/*_test.go | cut -c 6-); do \
@@ -69,7 +72,7 @@ matrix: build ## the tests and the demo on each of VERSIONS; the binaries are do
 	done
 
 benchmarks: ## the figures of docs/BENCHMARKS.md
-	go test -run '^$$' -bench . -benchtime 20x -timeout 30m ./harness/server/... ./scenarios ./harness/sched ./harness/wire
+	go test -run '^$$' -bench . -benchtime 20x -timeout 30m ./harness/server/... ./scenarios ./harness/sched ./harness/wire ./harness/explore ./harness/isolation
 
 clean: ## remove what was built
 	rm -rf bin interlock-out

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/interlock-pg/interlock/harness"
 	"github.com/interlock-pg/interlock/harness/history"
@@ -42,11 +43,13 @@ func (c *replayCommand) Run(ctx context.Context, out *output, pg *postgres) erro
 		stages = append(stages, set.stage(version))
 	}
 	for _, cell := range recorded.Cells {
-		for _, example := range cell.Counterexamples {
-			if in, ok := recordedSpec(example); ok {
-				workloads = append(workloads, in.Workload(cell.Scenario, cell.Variant))
-				stages = append(stages, specStage(in))
-			}
+		if len(cell.Counterexamples) == 0 {
+			continue
+		}
+		example := cell.Counterexamples[0]
+		if in, ok := recordedSpec(example); ok {
+			workloads = append(workloads, in.Workload(cell.Scenario, cell.Variant))
+			stages = append(stages, specStage(in))
 		}
 	}
 	provider, err := pg.provider()
@@ -72,22 +75,22 @@ func (c *replayCommand) Run(ctx context.Context, out *output, pg *postgres) erro
 // print writes the counterexample of a run for another tool.
 func (c *replayCommand) print(w io.Writer, recorded history.Run, set migrationSet) error {
 	write := map[string]func(io.Writer, reproduce.Race) error{"psql": reproduce.Psql, "spec": reproduce.Spec, "go": reproduce.Go}[c.As]
-	for _, cell := range recorded.Cells {
-		for _, example := range cell.Counterexamples {
-			r := reproduce.Race{Name: fmt.Sprintf("%s at %d", cell.Name(), cell.At), Schema: set.Scripts(cell.At), Example: example}
-			if in, ok := recordedSpec(example); ok {
-				r.Name, r.Schema = cell.Name(), in.Spec().Setups
-			}
-			for _, j := range cell.Invariants {
-				if j.Invariant == example.Invariant {
-					r.Says = j.Says
-				}
-			}
-			if err := write(w, r); err != nil {
-				return exit{exitUsage, err}
-			}
-			return nil
+	i := slices.IndexFunc(recorded.Cells, func(cell history.Cell) bool { return len(cell.Counterexamples) > 0 })
+	if i < 0 {
+		return usage("%s holds no counterexample; try one of the files that a violated run wrote beside its run.json", c.File)
+	}
+	cell, example := recorded.Cells[i], recorded.Cells[i].Counterexamples[0]
+	r := reproduce.Race{Name: fmt.Sprintf("%s at %d", cell.Name(), cell.At), Schema: set.Scripts(cell.At), Example: example}
+	if in, ok := recordedSpec(example); ok {
+		r.Name, r.Schema = cell.Name(), in.Spec().Setups
+	}
+	for _, j := range cell.Invariants {
+		if j.Invariant == example.Invariant {
+			r.Says = j.Says
 		}
 	}
-	return usage("%s holds no counterexample; try one of the files that a violated run wrote beside its run.json", c.File)
+	if err := write(w, r); err != nil {
+		return exit{exitUsage, err}
+	}
+	return nil
 }

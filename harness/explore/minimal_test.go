@@ -15,9 +15,7 @@ func rr(sql ...string) actor   { return actor{Level: pgx.RepeatableRead, SQL: sq
 func ser(sql ...string) actor  { return actor{Level: pgx.Serializable, SQL: sql} }
 func auto(sql ...string) actor { return actor{SQL: sql} }
 
-var (
-	plainRows = []string{"insert into a values (1, 1), (2, 2)", "insert into d values (1, 1), (2, 2)", "insert into b values (1, 1), (2, 2)"}
-)
+var plainRows = []string{"insert into a values (1, 1), (2, 2)", "insert into d values (1, 1), (2, 2)", "insert into b values (1, 1), (2, 2)"}
 
 const (
 	nowait = "select v from a where k = 1 for update nowait"

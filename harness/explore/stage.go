@@ -61,7 +61,7 @@ func (st *stage) open(ctx context.Context) error {
 		return errors.Join(err, db.Drop(context.WithoutCancel(ctx)))
 	}
 	st.arena, st.locks, st.altered = a, newLocks(a.Watcher, st.template.Server().Version), false
-	if _, err := a.Watcher.Exec(ctx, `set lock_timeout = '10ms'`); err != nil { // of a lock that is not released until we say so
+	if _, err := a.Watcher.Exec(ctx, `set lock_timeout = '1ms'`); err != nil { // of a lock that is not released until we say so
 		return errors.Join(err, st.Close(context.WithoutCancel(ctx)))
 	}
 	err = a.Control.QueryRow(ctx, `

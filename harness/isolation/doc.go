@@ -23,9 +23,8 @@
 // tables are truncated and filled again; and permutations are shared out among databases. All of this is done only for a spec of which every
 // statement is known to allow it: one that creates tables, changes rows and ends its transactions.
 //
-// Specs whose transactions are SERIALIZABLE are shared out among servers, not databases, for those do not keep them apart. Whether what a committed
-// transaction has read is held against a later one depends on the oldest transaction that runs anywhere: one in another database can make
-// PostgreSQL see a conflict, and roll back, where there would be none.
+// Specs whose transactions are SERIALIZABLE are shared out among servers, not databases. What these transactions read is kept for a whole server, and
+// for as long as an older transaction runs in any of its databases. We know of no transcript that this would change, and do not rely on it.
 //
 // A run does not go through the gate of package wire. There is nothing to hold: a spec says itself when each step is sent. And to see what a session
 // has said so far, as isolationtester does when it is that session's turn, its connection is read without waiting, which the gate has no way to do.

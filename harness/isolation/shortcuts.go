@@ -15,8 +15,7 @@ type shortcuts struct {
 	// drops what the setup has created, transactions end with the permutation, and nothing in the sessions outlasts them.
 	separable bool
 
-	// serializable: it uses that level, for which the databases of one server are not separate. What a transaction in one of them has read is kept,
-	// and held against later ones, for as long as an older transaction runs in another.
+	// serializable: it uses that level, for which the databases of one server are not separate: see the package's doc.
 	serializable bool
 
 	// restore does what the teardown and the next setup do, without creating anything, at half the cost; empty: there is no such thing. TRUNCATE
@@ -28,6 +27,7 @@ type shortcuts struct {
 var (
 	unreadable = regexp.MustCompile(`--|/\*|["$]`)
 	outlasting = regexp.MustCompile(`(?i)\b(pg_|txid_|lo_|(chain|session|temp|temporary|prepared|tablespace)\b)`)
+	clock      = regexp.MustCompile(`(?i)\b(current_(date|time)|localtime|now\b|today\b)`) // tells when a transaction began
 	into       = regexp.MustCompile(`(?i)(\w*)\s+into\b`)
 	called     = regexp.MustCompile(`(\w+)\s*\(`)
 	tables     = regexp.MustCompile(`(?i)^(?:create|drop)\s+table\s+(\w+(?:\s*,\s*\w+)*)\s*(?:\(|;|$)`)
@@ -125,7 +125,7 @@ func tableNames(statement string) []string {
 
 // harmless says whether what the block calls has no effects but on rows, and can be seen.
 func harmless(sql string, names []string) bool {
-	if unreadable.MatchString(sql) || outlasting.MatchString(sql) {
+	if unreadable.MatchString(sql) || outlasting.MatchString(sql) || clock.MatchString(sql) {
 		return false
 	}
 	for _, m := range into.FindAllStringSubmatch(sql, -1) {

@@ -72,6 +72,8 @@ func TestShortcuts(t *testing.T) {
 		"a call that is not known":          func(b *blocks) { b.session += "step c { SELECT set_config('a.b', 'c', false); }" },
 		"a call in quotes":                  func(b *blocks) { b.session += `step c { SELECT "pg_notify"('a', 'b'); }` },
 		"a call behind a comment":           func(b *blocks) { b.session += `step c { SELECT f/* */(); }` },
+		"the time":                          func(b *blocks) { b.session += "step c { SELECT current_timestamp; }" },
+		"the time in a string":              func(b *blocks) { b.session += "step c { SELECT 'now'::timestamptz; }" },
 		"a notification":                    func(b *blocks) { b.session += "step c { NOTIFY a; }" },
 		"a table made by a query":           func(b *blocks) { b.session += "step c { SELECT 1 AS a INTO u; }" },
 		"a table made by a step":            func(b *blocks) { b.session += "step c { CREATE TABLE u (); }" },

@@ -8,7 +8,7 @@ import (
 
 func TestSetsTimeout(t *testing.T) {
 	for sql, want := range map[string]bool{
-		"SELECT 1": false,
+		"SELECT 1":                                                          false,
 		"BEGIN; SET deadlock_timeout = '10s';":                              false,
 		"set LOCK_TIMEOUT to '5 MIN'":                                       false,
 		"SET statement_timeout = 100":                                       false,
