@@ -2,45 +2,44 @@ package harness
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/interlock-pg/interlock/harness/explore"
 	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/race"
-	"github.com/interlock-pg/interlock/harness/server"
 	"github.com/interlock-pg/interlock/harness/stress"
 )
 
 // threeClients is how many interleavings of three clients are quick.
-const threeClients = 100
+const threeClients = 60
 
 // cell settles one workload at one stage: the orders of clients that contend are explored, all of two clients, then generated inputs are run at
 // full speed. What that finds is handed to the explorer, to be made small and repeatable.
-func (c Config) cell(ctx context.Context, e *explore.Explorer, t *server.Template, w Workload, at int64) (history.Cell, error) {
+func (c Config) cell(ctx context.Context, on *ground, w Workload, at int64) (history.Cell, error) {
 	cell := stress.Begin(w, at)
 	bounded := c.Explore
 	if c.Clients == 0 {
-		if err := c.contend(ctx, e, w, 2, c.Explore, &cell); err != nil {
+		if err := c.contend(ctx, on.explorer, w, 2, c.Explore, &cell); err != nil {
 			return cell, err
 		}
 		bounded.Limit = threeClients
 	}
 	if c.Clients != 0 || !broken(cell) {
-		if err := c.contend(ctx, e, w, max(c.Clients, 3), bounded, &cell); err != nil {
+		if err := c.contend(ctx, on.explorer, w, max(c.Clients, 3), bounded, &cell); err != nil {
 			return cell, err
 		}
 	}
 	config := c.stress()
 	config.Explain = func(ctx context.Context, input race.Input, invariant string) (history.Counterexample, bool, error) {
-		return e.Counterexample(ctx, w, input, invariant, c.Explore)
+		return on.explorer.Counterexample(ctx, w, input, invariant, c.Explore)
 	}
-	err := onDatabase(ctx, t, func(arena *stress.Arena) (err error) {
-		cell, err = arena.Continue(ctx, w, cell, config)
-		return err
-	})
+	arena, err := on.stress(ctx)
+	if err != nil {
+		return cell, err
+	}
+	cell, err = arena.Continue(ctx, w, cell, config)
 	if err == nil && c.Keep && !cell.AsExpected {
-		err = keep(ctx, e, w, &cell)
+		err = keep(ctx, on.explorer, w, &cell)
 	}
 	return cell, err
 }
@@ -124,18 +123,4 @@ func keep(ctx context.Context, e *explore.Explorer, w Workload, cell *history.Ce
 		}
 	}
 	return nil
-}
-
-// onDatabase runs play on a clone of the template.
-func onDatabase(ctx context.Context, template *server.Template, play func(*stress.Arena) error) error {
-	db, err := template.Database(ctx)
-	if err != nil {
-		return err
-	}
-	after := context.WithoutCancel(ctx)
-	arena, err := stress.Open(ctx, db)
-	if err != nil {
-		return errors.Join(err, db.Drop(after))
-	}
-	return errors.Join(play(arena), arena.Close(after), db.Drop(after))
 }

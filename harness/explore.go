@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/interlock-pg/interlock/harness/explore"
 	"github.com/interlock-pg/interlock/harness/history"
-	"github.com/interlock-pg/interlock/harness/server"
 	"github.com/interlock-pg/interlock/harness/stress"
 )
 
@@ -35,7 +33,7 @@ func Explore(ctx context.Context, config Config) (history.Run, error) {
 }
 
 // proof explores one workload at one stage.
-func (c Config) proof(ctx context.Context, e *explore.Explorer, _ *server.Template, w Workload, at int64) (history.Cell, error) {
+func (c Config) proof(ctx context.Context, on *ground, w Workload, at int64) (history.Cell, error) {
 	cell := stress.Begin(w, at)
 	input, ok := w.Contend(c.Clients, c.Seed)
 	if !ok {
@@ -47,7 +45,7 @@ func (c Config) proof(ctx context.Context, e *explore.Explorer, _ *server.Templa
 	if !c.Expected {
 		w.Expect = nil // what is broken is shown, whether it may be or not
 	}
-	if err := c.explore(ctx, e, w, input, c.Explore, &cell); err != nil {
+	if err := c.explore(ctx, on.explorer, w, input, c.Explore, &cell); err != nil {
 		return cell, err
 	}
 	complete := cell.Explorations[0].Complete
@@ -72,7 +70,7 @@ func (c Config) proof(ctx context.Context, e *explore.Explorer, _ *server.Templa
 		cell.Says += fmt.Sprintf(" (it has %d clients)", n)
 	}
 	if c.Keep && cell.Verdict == history.Violated {
-		return cell, keep(ctx, e, w, &cell)
+		return cell, keep(ctx, on.explorer, w, &cell)
 	}
 	return cell, nil
 }

@@ -9,8 +9,6 @@ import (
 	"github.com/interlock-pg/interlock/harness/explore"
 	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/race"
-	"github.com/interlock-pg/interlock/harness/server"
-	"github.com/interlock-pg/interlock/harness/stress"
 )
 
 // ErrNotApplicable means that a recorded counterexample does not fit today's scenarios or migrations.
@@ -51,7 +49,7 @@ func (c Config) replays(ctx context.Context, run *history.Run, recorded history.
 }
 
 // replay repeats one counterexample.
-func (c Config) replay(ctx context.Context, was history.Cell, example history.Counterexample) (history.Cell, error) {
+func (c Config) replay(ctx context.Context, was history.Cell, example history.Counterexample) (_ history.Cell, err error) {
 	at := c.stage(was.At)
 	if at < 0 {
 		return was, fmt.Errorf("%w: there is no migration %d now; try making the run again", ErrNotApplicable, was.At)
@@ -69,13 +67,15 @@ func (c Config) replay(ctx context.Context, was history.Cell, example history.Co
 	if err != nil {
 		return was, err
 	}
+	on := newGround(template)
+	defer func() { err = errors.Join(err, on.close(context.WithoutCancel(ctx))) }()
 	cell := history.Cell{Scenario: was.Scenario, Variant: was.Variant, Says: was.Says, At: was.At, AsExpected: true}
 	again := example
 	again.Found = example.Round
 	if example.Interleaving == nil {
-		cell.Verdict, err = c.replayByLuck(ctx, template, *w, input, &again)
+		cell.Verdict, err = c.replayByLuck(ctx, on, *w, input, &again)
 	} else {
-		cell.Verdict, err = c.replayOrder(ctx, template, *w, input, &again, &cell)
+		cell.Verdict, err = c.replayOrder(ctx, on.explorer, *w, input, &again, &cell)
 	}
 	cell.Counterexamples = []history.Counterexample{again}
 	says := ""
@@ -129,16 +129,15 @@ func (c Config) workload(was history.Cell) *Workload {
 }
 
 // replayByLuck repeats a counterexample of which no order is known. One that breaks nothing proves nothing.
-func (c Config) replayByLuck(ctx context.Context, t *server.Template, w Workload, input race.Input, x *history.Counterexample) (history.Verdict, error) {
-	err := onDatabase(ctx, t, func(arena *stress.Arena) error {
-		again, err := arena.Repeat(ctx, w, input, x.Invariant, c.stress())
-		x.Reproduced, x.Repeated, x.Elapsed = again.Reproduced, again.Repeated, again.Elapsed
-		if again.Reproduced > 0 {
-			x.Round = again.Round
-		}
-		return err
-	})
-	if x.Reproduced > 0 {
+func (c Config) replayByLuck(ctx context.Context, on *ground, w Workload, input race.Input, x *history.Counterexample) (history.Verdict, error) {
+	arena, err := on.stress(ctx)
+	if err != nil {
+		return history.Unknown, err
+	}
+	again, err := arena.Repeat(ctx, w, input, x.Invariant, c.stress())
+	x.Reproduced, x.Repeated, x.Elapsed = again.Reproduced, again.Repeated, again.Elapsed
+	if again.Reproduced > 0 {
+		x.Round = again.Round
 		return history.Violated, err
 	}
 	return history.Unknown, err
@@ -147,10 +146,8 @@ func (c Config) replayByLuck(ctx context.Context, t *server.Template, w Workload
 // replayOrder repeats a counterexample in its order. Where that breaks nothing any more, all orders are explored: it may take another one now, or
 // the race may be gone.
 func (c Config) replayOrder(
-	ctx context.Context, t *server.Template, w Workload, input race.Input, x *history.Counterexample, cell *history.Cell,
-) (_ history.Verdict, err error) {
-	e := explore.New(t)
-	defer func() { err = errors.Join(err, e.Close(context.WithoutCancel(ctx))) }()
+	ctx context.Context, e *explore.Explorer, w Workload, input race.Input, x *history.Counterexample, cell *history.Cell,
+) (history.Verdict, error) {
 	if err := e.Repeat(ctx, w, input, x.Interleaving.Choices(), x); err != nil {
 		return history.Unknown, err
 	}

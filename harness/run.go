@@ -101,21 +101,21 @@ func Run(ctx context.Context, config Config) (history.Run, error) {
 }
 
 // player plays one workload at one stage.
-type player func(ctx context.Context, e *explore.Explorer, t *server.Template, w Workload, at int64) (history.Cell, error)
+type player func(ctx context.Context, on *ground, w Workload, at int64) (history.Cell, error)
 
 // cells fills in the cells of the run, stage by stage for each workload.
 func (c Config) cells(ctx context.Context, run *history.Run, play player) (err error) {
 	if err := describeServer(ctx, c.Server, &run.Server); err != nil {
 		return err
 	}
-	templates, explorers := make([]*server.Template, len(c.Stages)), make([]*explore.Explorer, len(c.Stages))
+	grounds := make([]*ground, len(c.Stages))
 	for i, stage := range c.Stages {
 		template, err := c.Server.Template(ctx, stage.Apply)
 		if err != nil {
 			return err
 		}
-		templates[i], explorers[i] = template, explore.New(template)
-		defer func() { err = errors.Join(err, explorers[i].Close(context.WithoutCancel(ctx))) }()
+		grounds[i] = newGround(template)
+		defer func() { err = errors.Join(err, grounds[i].close(context.WithoutCancel(ctx))) }()
 		for _, m := range stage.Migrations {
 			if !slices.ContainsFunc(run.Migrations, func(have history.Migration) bool { return have.Version == m.Version }) {
 				run.Migrations = append(run.Migrations, m)
@@ -128,7 +128,7 @@ func (c Config) cells(ctx context.Context, run *history.Run, play player) (err e
 			if c.Progress != nil {
 				c.Progress(len(run.Cells), total, fmt.Sprintf("%s at %d", w.FullName(), stage.Version))
 			}
-			cell, err := play(ctx, explorers[i], templates[i], w, stage.Version)
+			cell, err := play(ctx, grounds[i], w, stage.Version)
 			if err != nil {
 				return err
 			}

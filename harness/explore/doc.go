@@ -23,18 +23,20 @@
 //
 // # What makes a run repeatable
 //
-// Rows and sequences are put back before each run. Nothing runs that was not released, except for waiting clients that are set free. When that
-// can happen to several at once, and the backends are processes of this machine and ours, they are stopped (SIGSTOP) before the release and let
-// go one after another; so there is one wake order, which is counted ([history.Exploration].WakeOrders) and not varied. Clients use
-// [pgx.QueryExecModeExec]: what they send does not depend on what they sent before.
+// Rows and sequences are put back before each run, and where it has shown where rows lie, the files of tables as well. Nothing runs that was not
+// released, except for waiting clients that are set free. Where backends are processes of this machine and ours, those who wait are stopped (SIGSTOP)
+// before each release, and let go one after another when all that it caused has happened: who ends a transaction lets go of its locks a moment
+// before SERIALIZABLE knows that it has ended. So there is one wake order, which is counted ([history.Exploration].WakeOrders) and not varied.
+// Clients use [pgx.QueryExecModeExec]: what they send does not depend on what they sent before.
 //
 // What differs all the same is what the scheduler does not control: clocks, random values, what clients share outside the database. If it
 // changes the course of a run, the scheduler notices that the same choices gave something else, and the exploration says so.
 //
 // # What a step touched
 //
-// The reduction needs to know that. It is read off pg_locks, once for each text of a statement: the statement is executed alone, in a
-// transaction of its own, in a database where the client's earlier statements have been executed and committed; what a run shows on top of that
-// is added. Where that is not the whole truth, because the statement cannot be executed there, or writes a table with triggers, or calls a
-// function that is not Postgres' own, it counts as having touched all that its transaction has.
+// The reduction needs to know that. What the plan of a statement names is locked when it is parsed, so it is the same whatever the rows: it is
+// read off pg_locks, once for each text, in a database where nobody else is. What foreign keys, partitions, triggers and functions touch beside
+// depends on the rows. Where there are such, pg_locks is asked each time that the statement has been answered; one that runs code of the user's
+// own counts as having touched all that its transaction has. When it fails, no locks are left to be seen: then foreign keys are followed through
+// the catalog, and code counts as having touched what its source names, or everything, where that does not tell.
 package explore

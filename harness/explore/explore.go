@@ -77,6 +77,7 @@ type Explorer struct {
 	template *server.Template
 	stages   []*stage // those that are not in use
 	survey   *stage   // for finding out what statements touch
+	catalog  *catalog // of the template; nil: not read yet
 }
 
 // New returns an explorer for scenarios on the schema of a template.
@@ -197,8 +198,15 @@ func (x *search) begin(ctx context.Context, e *Explorer) error {
 			}
 			e.survey = st
 		}
+		if e.catalog == nil {
+			read, err := readCatalog(ctx, e.survey.arena.Control)
+			if err != nil {
+				return err
+			}
+			e.catalog = &read
+		}
 		var err error
-		if x.survey, err = newSurvey(ctx, x.build, e.survey.arena, e.survey.locks); err != nil {
+		if x.survey, err = newSurvey(ctx, x.build, *e.catalog, e.survey.arena, e.survey.locks); err != nil {
 			return err
 		}
 		config.Catalog = x.survey.catalog.Catalog
@@ -228,6 +236,7 @@ func (x *search) work(ctx context.Context, st *stage) error {
 		p, err := st.play(ctx, x.build(), r, x.survey, x.Config)
 		switch {
 		case errors.Is(err, sched.ErrDiverged) && x.again():
+			st.layout, st.exact = true, true // if it was for where rows lie
 			r.Abandon()
 			continue
 		case err != nil:

@@ -13,8 +13,10 @@ import (
 
 // How much is spent on making a violation small. The bounds are counts, not times, so that it comes out the same on every machine.
 const (
-	toShrink  = 1000 // interleavings of one simpler input, before it is given up
-	toPreempt = 1000 // interleavings, in the search for one with fewer preemptions
+	toFind    = 10000 // interleavings of the input that is given, before it is given up
+	toShrink  = 1000  // of one simpler input
+	atFirst   = 20    // of one simpler input, as long as that makes it simpler: most violations come early, and few orders are left of a small input
+	toPreempt = 1000  // interleavings, in the search for one with fewer preemptions
 	toRepeat  = 10
 )
 
@@ -24,22 +26,24 @@ const (
 func (e *Explorer) Counterexample(ctx context.Context, w race.Workload, input race.Input, invariant string, config Config) (history.Counterexample, bool, error) {
 	began := time.Now()
 	x := history.Counterexample{Invariant: invariant}
-	best, ok, err := e.violation(ctx, w, input, invariant, config, toShrink*10)
+	best, ok, err := e.violation(ctx, w, input, invariant, config, toFind)
 	if err != nil || !ok {
 		return x, false, err
 	}
 	x.Order = best.Number
-	for improved := true; improved; {
-		improved = false
-		for candidate := range w.Shrinks(input) {
-			x.Tried++
-			smaller, ok, err := e.violation(ctx, w, candidate, invariant, config, toShrink)
-			if err != nil {
-				return x, false, err
-			}
-			if ok {
-				input, best, improved = candidate, smaller, true
-				break
+	for _, limit := range []int{atFirst, toShrink} {
+		for improved := true; improved; {
+			improved = false
+			for candidate := range w.Shrinks(input) {
+				x.Tried++
+				smaller, ok, err := e.violation(ctx, w, candidate, invariant, config, limit)
+				if err != nil {
+					return x, false, err
+				}
+				if ok {
+					input, best, improved = candidate, smaller, true
+					break
+				}
 			}
 		}
 	}

@@ -66,7 +66,7 @@ func (p program) class() string {
 // scenario makes a race of the program. What each statement of a client returned is in the row of its answer.
 func (p program) scenario() race.Scenario {
 	s := race.Scenario{}
-	start := slices.Clone(p.Start)
+	start := []string{strings.Join(p.Start, ";")}
 	for _, a := range p.Clients {
 		s.Clients = append(s.Clients, race.Client{Settings: a.Settings, Operations: []race.Operation{{Kind: "program", Do: a.do}}})
 	}
@@ -78,8 +78,12 @@ func (p program) scenario() race.Scenario {
 		}
 	}
 	s.Start = func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, strings.Join(start, ";"), pgx.QueryExecModeSimpleProtocol)
-		return err
+		for _, sql := range start {
+			if _, err := conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	return s
 }

@@ -35,7 +35,7 @@ func (r *run) answered(ctx context.Context, c *client, state wire.State, resumed
 	if len(result.Columns) > 0 {
 		step.Returned = &history.Table{Columns: result.Columns, Rows: result.Values, Total: int(result.Rows)}
 	}
-	r.layout = r.layout || result.Rows > 1 || step.Isolation == string(sched.Serializable) || c.facts.whole || layout.MatchString(c.step.SQL) ||
+	r.layout = r.layout || result.Rows > 1 || step.Isolation == string(sched.Serializable) || c.facts.whole || r.traitsOf(c.step.SQL).layout ||
 		result.SQLState == exclusionViolation
 	if result.Err() {
 		part.Outcome, part.SQLState, part.Tag = sched.Failed, result.SQLState, ""

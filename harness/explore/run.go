@@ -203,16 +203,16 @@ func (r *run) hold(ctx context.Context, c *client, state wire.State) error {
 	case wire.RollbackTo:
 		c.shown.Kind = sched.RollbackTo
 	default:
-		c.shown.Looks = looks.MatchString(step.SQL)
-		c.shown.Advisory = advisory.MatchString(step.SQL)
+		known := r.traitsOf(step.SQL)
+		c.shown.Looks, c.shown.Advisory = known.looks, known.advisory
 		if r.survey == nil {
 			return nil
 		}
 		var err error
-		if c.facts, err = r.survey.of(ctx, c.number, c.executed, step); err != nil {
+		if c.facts, err = r.survey.of(ctx, c.number, c.executed, step, known); err != nil {
 			return err
 		}
-		c.shown.Blind, c.shown.Looks, c.shown.Bare = c.facts.blind, c.facts.looks, bare.MatchString(step.SQL)
+		c.shown.Blind, c.shown.Looks, c.shown.Bare = c.facts.blind, c.facts.looks, known.bare
 		return nil
 	}
 	return nil

@@ -33,17 +33,51 @@ type stage struct {
 	truncate string                 // gives every table a new file
 	exact    bool                   // the next run needs that: see layout
 	layout   bool                   // where rows lie has shown since the stage was handed out
+	traits   map[string]traits      // by text, of the statements seen
 }
 
-// layout finds statements of which one row may depend on where several lie.
-var layout = regexp.MustCompile(`(?i)\blimit\b|\bfetch\b|_agg\b|\bdistinct\b|\barray\s*\(`)
+// traits are what the text of a statement tells.
+type traits struct {
+	looks    bool // it may notice locks without waiting for them
+	advisory bool // it may use advisory locks
+	bare     bool // it takes no snapshot
+	layout   bool // a single row that it returns may depend on where several lie
+}
+
+func (st *stage) traitsOf(sql string) traits {
+	known, ok := st.traits[sql]
+	if !ok {
+		known = traits{looks.MatchString(sql), advisory.MatchString(sql), bare.MatchString(sql), showsLayout(sql)}
+		if len(st.traits) == mostTraits {
+			clear(st.traits)
+		}
+		st.traits[sql] = known
+	}
+	return known
+}
+
+// mostTraits is for how many texts they are kept: clients may put their values into the text.
+const mostTraits = 10_000
+
+var (
+	picks    = regexp.MustCompile(`(?i)\blimit\b|\bfetch\b`)
+	gathers  = regexp.MustCompile(`(?i)_agg\b|\bdistinct\b|\barray\s*\(`)
+	ordered  = regexp.MustCompile(`(?i)\border\s+by\b`)
+	distinct = regexp.MustCompile(`(?i)\bis\s+(not\s+)?distinct\s+from\b`) // compares, and gathers nothing
+)
+
+// showsLayout: rows that come first in an order are not told by where they lie, unless several come first. Should they change the course of a run,
+// it is made again with all rows where they were.
+func showsLayout(sql string) bool {
+	return picks.MatchString(sql) && !ordered.MatchString(sql) || gathers.MatchString(distinct.ReplaceAllString(sql, ""))
+}
 
 // keptRows is how many rows of a step are shown.
 const keptRows = 3
 
 func openStage(ctx context.Context, template *server.Template) (*stage, error) {
 	srv := template.Server()
-	st := &stage{template: template, notices: srv.Superuser, stops: srv.Owned && canStop(srv.Provider), mine: map[*wire.Session]bool{}}
+	st := &stage{template: template, notices: srv.Superuser, stops: srv.Owned && canStop(srv.Provider), mine: map[*wire.Session]bool{}, traits: map[string]traits{}}
 	st.gate = wire.New(wire.Config{
 		Split: true, Hide: wire.HideLog, Keep: keptRows, Hold: func(wire.Step) bool { return st.holds.Load() },
 	})

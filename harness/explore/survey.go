@@ -56,14 +56,10 @@ func (f facts) of(now, before sched.Footprint) sched.Footprint {
 	return f.touched.Join(now)
 }
 
-func newSurvey(ctx context.Context, build func() race.Scenario, a *arena.Arena, l locks) (*survey, error) {
-	s := &survey{build: build, arena: a, locks: l, texts: map[string]facts{}}
+func newSurvey(ctx context.Context, build func() race.Scenario, c catalog, a *arena.Arena, l locks) (*survey, error) {
+	s := &survey{build: build, catalog: c, arena: a, locks: l, texts: map[string]facts{}}
 	for _, c := range build().Clients {
 		s.settings = append(s.settings, fmt.Sprint(c.Settings))
-	}
-	var err error
-	if s.catalog, err = readCatalog(ctx, a.Control); err != nil {
-		return nil, err
 	}
 	return s, s.readInvariants(ctx)
 }
@@ -95,28 +91,28 @@ func (s *survey) readInvariants(ctx context.Context) error {
 }
 
 // of returns what is known of a statement that a client is about to execute, having executed those before.
-func (s *survey) of(ctx context.Context, client int, before []wire.Step, step wire.Step) (facts, error) {
+func (s *survey) of(ctx context.Context, client int, before []wire.Step, step wire.Step, known traits) (facts, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	text := s.settings[client] + step.SQL
-	if advisory.MatchString(text) { // the keys come with the parameters
+	if known.advisory { // the keys come with the parameters
 		text += fmt.Sprint(step.Parameters)
 	}
-	if known, ok := s.texts[text]; ok {
-		return known, nil
+	if f, ok := s.texts[text]; ok {
+		return f, nil
 	}
 	t, err := s.try(ctx, client, before, step)
 	if err != nil {
 		return facts{}, fmt.Errorf("finding out what %q touches: %w", brief(step.SQL), err)
 	}
-	f := s.judge(step.SQL, t)
+	f := s.judge(step.SQL, known, t)
 	s.texts[text] = f
 	return f, nil
 }
 
 // judge says what is known of a statement that was tried.
-func (s *survey) judge(sql string, t trial) facts {
-	f := facts{touched: t.planned.Join(t.touched), keys: advisory.MatchString(sql), looks: looks.MatchString(sql)}
+func (s *survey) judge(sql string, known traits, t trial) facts {
+	f := facts{touched: t.planned.Join(t.touched), keys: known.advisory, looks: known.looks}
 	runsCode := s.catalog.runsCode(sql, f.touched)
 	if t.plans {
 		f.others = s.catalog.others(t.planned)

@@ -25,12 +25,12 @@ type part struct {
 
 // share has workers do the items, and hands over what became of each, in the order of the items. It ends with the first error, be it of a worker or of
 // done, and when all workers have returned.
-func share[T any](ctx context.Context, items iter.Seq[T], workers []worker[T], done func(T, part) error) error {
+func share[T any](caller context.Context, items iter.Seq[T], workers []worker[T], done func(T, part) error) error {
 	type promise struct {
 		item T
 		part <-chan part
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(caller)
 	group, ctx := errgroup.WithContext(ctx)
 	jobs, promises := make(chan job[T]), make(chan promise, 16*len(workers))
 	group.Go(func() error {
@@ -54,26 +54,30 @@ func share[T any](ctx context.Context, items iter.Seq[T], workers []worker[T], d
 	for _, work := range workers {
 		group.Go(func() error { return work(ctx, jobs) })
 	}
-	err := func() error {
+	handOver := func() (all bool, err error) {
 		for p := range promises {
 			select {
 			case became := <-p.part:
 				if err := done(p.item, became); err != nil {
-					return err
+					return false, err
 				}
 			case <-ctx.Done():
-				return nil // the group says why
+				return false, nil
 			}
 		}
-		return nil
-	}()
+		return true, nil
+	}
+	all, err := handOver()
 	if err != nil {
 		cancel()
 	}
 	workErr := group.Wait()
 	cancel()
-	if err != nil && errors.Is(workErr, context.Canceled) {
+	switch {
+	case err != nil && errors.Is(workErr, context.Canceled):
 		return err
+	case err == nil && workErr == nil && !all: // the workers were done when the caller called it off, the handing over was not
+		return caller.Err()
 	}
 	return errors.Join(err, workErr)
 }
