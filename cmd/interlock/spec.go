@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
 
@@ -20,7 +19,7 @@ import (
 type specCommand struct {
 	Files     []string      `arg:"" help:"PostgreSQL isolation specs; '-' is standard input." name:"file"`
 	Expected  string        `help:"Compare the transcripts with NAME.out, NAME_1.out and so on in this directory, instead of printing them." placeholder:"DIR"`
-	Workers   int           `help:"How many specs, or permutations of one, run at the same time, where that changes no result. Default: as many as there are cores." placeholder:"N" group:"Bounds"`
+	Workers   int           `help:"How many specs, or permutations of one, run at the same time, where that changes no result. Default: twice as many as there are cores." placeholder:"N" group:"Bounds"`
 	StepLimit time.Duration `help:"How long a step may take before it is cancelled." default:"300s" group:"Bounds"`
 }
 
@@ -35,7 +34,7 @@ func (c *specCommand) Run(ctx context.Context, out *output, pg *postgres) (err e
 		return usage("--workers must not be negative, and --step-limit must be more than 0")
 	}
 	if c.Workers == 0 {
-		c.Workers = runtime.GOMAXPROCS(0)
+		c.Workers = isolation.DefaultWorkers()
 	}
 	specs, expected, err := c.load()
 	if err != nil {

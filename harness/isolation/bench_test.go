@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -26,9 +25,9 @@ import (
 //
 //	go test -run '^$' -bench . -benchtime 5x ./harness/isolation
 
-// BenchmarkOrders runs 2,000 of the 34,650 orders of a spec in which nobody waits.
+// BenchmarkOrders runs 6,000 of the 34,650 orders of a spec in which nobody waits.
 func BenchmarkOrders(b *testing.B) {
-	compare(b, 1, shuffled(named(b, "testdata/bench/orders.spec"), 2000))
+	compare(b, 1, shuffled(named(b, "testdata/bench/orders.spec"), 6000))
 }
 
 // shuffled gives a spec so many of the orders of its steps, always the same.
@@ -56,13 +55,13 @@ func BenchmarkWaits(b *testing.B) {
 	compare(b, 1, named(b, "testdata/bench/waits.spec"))
 }
 
-// BenchmarkSample runs the sample of PostgreSQL's own specs: ours on one server, and on as many as there are cores, as 'interlock spec' does.
+// BenchmarkSample runs the sample of PostgreSQL's own specs: ours on one server, and on as many as 'interlock spec' starts.
 func BenchmarkSample(b *testing.B) {
 	var specs []isolation.Named
 	for _, file := range files(b, "testdata/postgresql/specs/*.spec") {
 		specs = append(specs, named(b, file))
 	}
-	for _, n := range []int{1, runtime.GOMAXPROCS(0)} {
+	for _, n := range []int{1, isolation.DefaultWorkers()} {
 		b.Run(fmt.Sprintf("servers=%d", n), func(b *testing.B) { compare(b, n, specs...) })
 	}
 }

@@ -22,13 +22,16 @@ type Config struct {
 	// which the databases of one server would not be separate enough.
 	Servers []*server.Server
 
-	// Workers is how many permutations run at the same time, each on a database of its own, where that cannot change a transcript. Zero: as many
-	// as there are cores.
+	// Workers is how many permutations run at the same time, each on a database of its own, where that cannot change a transcript. Zero:
+	// DefaultWorkers.
 	Workers int
 
 	// StepLimit is how long a step may take before it is cancelled; after twice that time, its spec ends. Zero: 300 seconds.
 	StepLimit time.Duration
 }
+
+// DefaultWorkers is twice as many as there are cores: between the steps of a permutation, there is always something to wait for.
+func DefaultWorkers() int { return 2 * runtime.GOMAXPROCS(0) }
 
 // Tester runs specs.
 type Tester struct {
@@ -51,7 +54,7 @@ type Named struct {
 // Open makes the databases that those of the specs are copies of. [Tester.Close] drops them.
 func Open(ctx context.Context, config Config) (_ *Tester, err error) {
 	if config.Workers <= 0 {
-		config.Workers = runtime.GOMAXPROCS(0)
+		config.Workers = DefaultWorkers()
 	}
 	if config.StepLimit <= 0 {
 		config.StepLimit = 300 * time.Second
