@@ -75,13 +75,16 @@ const DefaultLimit = 1000
 // Explorer explores scenarios on clones of one template, one scenario at a time. It keeps its databases from one search to the next.
 type Explorer struct {
 	template *server.Template
-	stages   []*stage // those that are not in use
-	survey   *stage   // for finding out what statements touch
-	catalog  *catalog // of the template; nil: not read yet
+	stages   []*stage         // those that are not in use
+	survey   *stage           // for finding out what statements touch
+	catalog  *catalog         // of the template; nil: not read yet
+	texts    map[string]facts // of statements of which they are the same whatever the rows
 }
 
 // New returns an explorer for scenarios on the schema of a template.
-func New(template *server.Template) *Explorer { return &Explorer{template: template} }
+func New(template *server.Template) *Explorer {
+	return &Explorer{template: template, texts: map[string]facts{}}
+}
 
 // Close drops the databases.
 func (e *Explorer) Close(ctx context.Context) error {
@@ -206,7 +209,7 @@ func (x *search) begin(ctx context.Context, e *Explorer) error {
 			e.catalog = &read
 		}
 		var err error
-		if x.survey, err = newSurvey(ctx, x.build, *e.catalog, e.survey.arena, e.survey.locks); err != nil {
+		if x.survey, err = newSurvey(ctx, x.build, e); err != nil {
 			return err
 		}
 		config.Catalog = x.survey.catalog.Catalog

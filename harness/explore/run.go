@@ -308,23 +308,26 @@ func (r *run) freed(ctx context.Context, waiters []*client) ([]*client, error) {
 
 // follow sees a released step answer or wait, and returns what is to be said of it.
 func (r *run) follow(ctx context.Context, c *client, resumed bool) ([]sched.Part, error) {
-	pause := firstLook
+	pause, began := firstLook, time.Now()
 	for {
 		var state wire.State
 		look := func() bool {
 			state = c.session.State()
-			return over(state, c.step) || r.notices && state.Waits > c.notices
+			if over(state, c.step) { // then it is soon at its next step: to be woken once is enough, unless others are to go first
+				return len(r.queue) > 0 || c.phase() != busy
+			}
+			return r.notices && state.Waits > c.notices
 		}
 		err := r.within(ctx, pause, look)
 		switch {
-		case errors.Is(err, errLookAgain):
-			pause = min(2*pause, lastLook)
-		case errors.Is(err, errHangs):
-			return nil, fmt.Errorf("%w after the release of client %s at %q", err, c.Name, brief(c.step.SQL))
-		case err != nil:
-			return nil, err
 		case over(state, c.step):
 			return r.answered(ctx, c, state, resumed)
+		case errors.Is(err, errLookAgain) && time.Since(began) > r.hang:
+			return nil, fmt.Errorf("%w for %v after the release of client %s at %q", errHangs, r.hang, c.Name, brief(c.step.SQL))
+		case errors.Is(err, errLookAgain):
+			pause = min(2*pause, lastLook)
+		case err != nil:
+			return nil, err
 		}
 		c.notices = state.Waits
 		waits, err := r.locks.waits(ctx, []uint32{state.PID})

@@ -48,16 +48,13 @@ func (st *stage) traitsOf(sql string) traits {
 	known, ok := st.traits[sql]
 	if !ok {
 		known = traits{looks.MatchString(sql), advisory.MatchString(sql), bare.MatchString(sql), showsLayout(sql)}
-		if len(st.traits) == mostTraits {
+		if len(st.traits) == mostTexts {
 			clear(st.traits)
 		}
 		st.traits[sql] = known
 	}
 	return known
 }
-
-// mostTraits is for how many texts they are kept: clients may put their values into the text.
-const mostTraits = 10_000
 
 var (
 	picks    = regexp.MustCompile(`(?i)\blimit\b|\bfetch\b`)

@@ -30,6 +30,7 @@ type survey struct {
 	arena *arena.Arena
 	locks locks
 	texts map[string]facts
+	kept  map[string]facts // beyond this search
 }
 
 // facts are what is known of the statements with one text.
@@ -56,8 +57,10 @@ func (f facts) of(now, before sched.Footprint) sched.Footprint {
 	return f.touched.Join(now)
 }
 
-func newSurvey(ctx context.Context, build func() race.Scenario, c catalog, a *arena.Arena, l locks) (*survey, error) {
-	s := &survey{build: build, catalog: c, arena: a, locks: l, texts: map[string]facts{}}
+func newSurvey(ctx context.Context, build func() race.Scenario, e *Explorer) (*survey, error) {
+	s := &survey{
+		build: build, catalog: *e.catalog, arena: e.survey.arena, locks: e.survey.locks, texts: map[string]facts{}, kept: e.texts,
+	}
 	for _, c := range build().Clients {
 		s.settings = append(s.settings, fmt.Sprint(c.Settings))
 	}
@@ -98,8 +101,10 @@ func (s *survey) of(ctx context.Context, client int, before []wire.Step, step wi
 	if known.advisory { // the keys come with the parameters
 		text += fmt.Sprint(step.Parameters)
 	}
-	if f, ok := s.texts[text]; ok {
-		return f, nil
+	for _, texts := range []map[string]facts{s.texts, s.kept} {
+		if f, ok := texts[text]; ok {
+			return f, nil
+		}
 	}
 	t, err := s.try(ctx, client, before, step)
 	if err != nil {
@@ -107,8 +112,14 @@ func (s *survey) of(ctx context.Context, client int, before []wire.Step, step wi
 	}
 	f := s.judge(step.SQL, known, t)
 	s.texts[text] = f
+	if t.plans && !f.keys && len(s.kept) < mostTexts {
+		s.kept[text] = f
+	}
 	return f, nil
 }
+
+// mostTexts is for how many texts facts are kept: clients may put their values into the text.
+const mostTexts = 10_000
 
 // judge says what is known of a statement that was tried.
 func (s *survey) judge(sql string, known traits, t trial) facts {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -149,14 +150,20 @@ func releaseAll(gate *wire.Gate) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	done.Go(func() {
-		_ = gate.Wait(ctx, func() bool {
-			for _, s := range gate.Sessions() {
-				if state := s.State(); state.Phase == wire.Holding {
-					s.Release(state.Step.Index)
+		for {
+			var held *wire.Session
+			if gate.Wait(ctx, func() bool {
+				sessions := gate.Sessions()
+				i := slices.IndexFunc(sessions, func(s *wire.Session) bool { return s.State().Phase == wire.Holding })
+				if i >= 0 {
+					held = sessions[i]
 				}
+				return i >= 0
+			}) != nil {
+				return
 			}
-			return false
-		})
+			held.Release(held.State().Step.Index)
+		}
 	})
 	return func() {
 		cancel()

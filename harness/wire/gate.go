@@ -17,7 +17,15 @@ type Gate struct {
 	mu       sync.Mutex
 	sessions []*Session    // that are not over, in the order in which they came
 	number   atomic.Uint64 // of the last event
-	changed  chan struct{}
+
+	waiting sync.Mutex // for waiters, and while their conditions are looked at
+	waiters []*waiter
+}
+
+// waiter is a call of Wait under way.
+type waiter struct {
+	done  func() bool
+	ready chan struct{} // closed when it is
 }
 
 // New returns a gate without sessions.
@@ -71,37 +79,52 @@ func (g *Gate) Sessions() []*Session {
 	return slices.Clone(g.sessions)
 }
 
-// Wait returns when done does, which is called now and whenever something has changed in a session: see [Session.State]. It does not matter how
-// much has changed since, nothing is queued.
+// Wait returns when done says so. It is called now and whenever something has changed in a session (see [Session.State]), each time by whoever has
+// changed it, and never twice at once. So the caller is woken only when there is something for it to do. It must be quick, and neither wait nor
+// change anything of a session.
 func (g *Gate) Wait(ctx context.Context, done func() bool) error {
-	for {
-		g.mu.Lock()
-		if g.changed == nil {
-			g.changed = make(chan struct{})
-		}
-		changed := g.changed
-		g.mu.Unlock()
-		if done() {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+	w := &waiter{done: done, ready: make(chan struct{})}
+	if g.await(w) {
+		return nil
 	}
+	select {
+	case <-w.ready:
+		return nil
+	case <-ctx.Done():
+	}
+	g.waiting.Lock()
+	defer g.waiting.Unlock()
+	if isClosed(w.ready) {
+		return nil
+	}
+	g.waiters = slices.DeleteFunc(g.waiters, func(other *waiter) bool { return other == w })
+	return context.Cause(ctx)
+}
+
+// await looks whether w is done, and has it looked at from now on if it is not.
+func (g *Gate) await(w *waiter) (done bool) {
+	g.waiting.Lock()
+	defer g.waiting.Unlock()
+	if w.done() {
+		return true
+	}
+	g.waiters = append(g.waiters, w)
+	return false
 }
 
 // Poke makes those who Wait look again: for what they look at beside sessions.
 func (g *Gate) Poke() { g.notify() }
 
 func (g *Gate) notify() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.changed != nil {
-		close(g.changed)
-		g.changed = nil
-	}
+	g.waiting.Lock()
+	defer g.waiting.Unlock()
+	g.waiters = slices.DeleteFunc(g.waiters, func(w *waiter) bool {
+		done := w.done()
+		if done {
+			close(w.ready)
+		}
+		return done
+	})
 }
 
 // Close ends all sessions and waits until nothing of them runs any more. It is not to be called by [Config].Events.
