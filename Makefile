@@ -8,6 +8,7 @@ RACE := $(shell command -v $$(go env CC) >/dev/null 2>&1 && echo -race)
 
 VERSIONS ?= 15 16 17 18
 FUZZTIME ?= 5s
+PROGRAMS ?= 2000
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test check fmt fmt-check vet lint vuln tidy-check test-docker test-flaky soundness fuzz matrix benchmarks bench-check clean
@@ -25,6 +26,7 @@ test: ## the tests, with the race detector; finds a Postgres itself
 	go test $(RACE) -timeout 5m ./...
 
 check: fmt-check vet lint tidy-check test-docker fuzz test-flaky vuln ## everything that CI runs besides test
+	$(MAKE) soundness PROGRAMS=300
 
 fmt: ## format the code
 	$(GOFUMPT) -w .
@@ -50,8 +52,8 @@ test-flaky: ## the concurrent parts, many times over
 	go test $(RACE) -count 20 -timeout 10m -run 'Kill|Parallel|Barrier|Play' ./harness/server/local ./harness/stress
 	go test $(RACE) -count 5 -timeout 10m -run 'Repeats|Misbehave|Deadlock|Wake' ./harness/explore
 
-soundness: ## what the reduction leaves out, against all orders, for 2,000 random programs; takes long
-	INTERLOCK_EXPLORE_PROGRAMS=2000 go test -count 1 -timeout 120m -v -run TestReducedLosesNothing ./harness/explore
+soundness: ## what the reduction leaves out, against all orders, for PROGRAMS random programs; takes long
+	INTERLOCK_EXPLORE_PROGRAMS=$(PROGRAMS) go test -count 1 -timeout 120m -v -run TestReducedLosesNothing ./harness/explore
 
 fuzz: ## each fuzz target for FUZZTIME
 	@for package in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n 1 dirname | sort -u); do \
@@ -64,11 +66,11 @@ vuln: ## known vulnerabilities; needs the network
 	@$(GOVULNCHECK) ./... || { status=$$?; \
 		if [ $$status -eq 3 ]; then exit $$status; fi; echo "govulncheck could not reach its database: not checked"; }
 
-matrix: build ## the tests and the demo on each of VERSIONS; the binaries are downloaded when they are not there
+matrix: build ## the short tests and the demo on each of VERSIONS; the binaries are downloaded when they are not there
 	@for version in $(VERSIONS); do \
 		echo "== PostgreSQL $$version"; \
 		./bin/interlock run --postgres embedded --pg-version $$version --out interlock-out/$$version || exit 1; \
-		INTERLOCK_TEST_VERSION=$$version go test -count 1 -timeout 5m ./... || exit 1; \
+		INTERLOCK_TEST_VERSION=$$version go test -short -count 1 -timeout 5m ./... || exit 1; \
 	done
 
 benchmarks: ## the figures of docs/BENCHMARKS.md

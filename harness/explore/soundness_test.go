@@ -210,6 +210,9 @@ func TestReducedLosesNothing(t *testing.T) {
 		return
 	}
 	wanted, seed := 35, int64(1)
+	if testing.Short() {
+		wanted = 12
+	}
 	if n, err := strconv.Atoi(os.Getenv("INTERLOCK_EXPLORE_PROGRAMS")); err == nil {
 		wanted = n
 	}
@@ -270,6 +273,9 @@ func TestOrdersRepeat(t *testing.T) {
 // TestSearchesRepeat: a search finds the same interleavings in the same order, however often and with however many workers it is made, and an order
 // executed again goes the same way.
 func TestSearchesRepeat(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	t.Parallel()
 	for name, s := range schemas {
 		t.Run(name, func(t *testing.T) {
