@@ -236,7 +236,8 @@ func TestClientsThatMisbehave(t *testing.T) {
 
 			after, err := e.Explore(t.Context(), readThenInsert(2, pgx.ReadCommitted), explore.Config{AtEnd: true})
 			require.NoError(t, err)
-			require.Equal(t, 3, after.Executed, "the explorer is of use afterwards")
+			require.NoError(t, after.Err)
+			require.Equal(t, 3, after.Executed, "the explorer is of use afterwards: %+v", after)
 		})
 	}
 }
@@ -265,4 +266,32 @@ func TestPrepareAndFinish(t *testing.T) {
 	require.Equal(t, 2, got.Executed, "one step each")
 	require.Equal(t, 2, got.Broken["one"], "they are committed when the race is over, and judged then")
 	require.Equal(t, []string{"0", "1", "0", "1"}, finished)
+}
+
+// Where all who are left wait, for a lock of one who is done, a timeout of theirs ends it. The control has none, and is said to get nowhere.
+func TestTimeouts(t *testing.T) {
+	build := func(timeout string) func() race.Scenario {
+		return func() race.Scenario {
+			s := scenario("", []string{`select pg_advisory_lock(1)`}, []string{`select pg_advisory_lock(1)`})()
+			for i := range s.Clients {
+				s.Clients[i].Settings = map[string]string{"lock_timeout": timeout}
+				s.Clients[i].Finish = func(ctx context.Context, conn *pgx.Conn) error {
+					_, err := conn.Exec(ctx, `select pg_advisory_unlock_all()`)
+					return err
+				}
+			}
+			return s
+		}
+	}
+	for _, strategy := range []sched.Strategy{sched.All, sched.Reduced} {
+		got, err := explorer(t, plain).Explore(t.Context(), build("30ms"), explore.Config{Strategy: strategy})
+		require.NoError(t, err)
+		require.NoError(t, got.Err)
+		require.True(t, got.Complete)
+		require.Len(t, got.Outcomes, 2, "%v", got.Outcomes)
+	}
+	got, err := explorer(t, plain).Explore(t.Context(), build("0"), explore.Config{Hang: time.Second})
+	require.NoError(t, err)
+	require.ErrorContains(t, got.Err, "nobody can go on")
+	require.ErrorContains(t, got.Err, "B waits for a lock")
 }

@@ -237,6 +237,9 @@ func (x *search) work(ctx context.Context, st *stage) error {
 			return nil
 		}
 		p, err := st.play(ctx, x.build(), r, x.survey, x.Config)
+		if err == nil && r.Status == sched.Diverged {
+			err = fmt.Errorf("after %d releases, others can go on than before: %w", len(r.Schedule), sched.ErrDiverged)
+		}
 		switch {
 		case errors.Is(err, sched.ErrDiverged) && x.again():
 			st.layout, st.exact = true, true // if it was for where rows lie

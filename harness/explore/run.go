@@ -95,10 +95,10 @@ func (st *stage) play(ctx context.Context, s race.Scenario, by scheduler, sv *su
 
 // lead goes from release to release until all clients are done.
 func (r *run) lead(ctx context.Context, by scheduler) error {
+	if err := r.settle(ctx); err != nil {
+		return err
+	}
 	for {
-		if err := r.settle(ctx); err != nil {
-			return err
-		}
 		steps, err := r.offer(ctx)
 		if err != nil || len(steps) == 0 {
 			return err
@@ -110,6 +110,9 @@ func (r *run) lead(ctx context.Context, by scheduler) error {
 		}
 		event, err := r.release(ctx, r.clients[next])
 		if err != nil {
+			return err
+		}
+		if err := r.outlast(ctx, &event); err != nil {
 			return err
 		}
 		if err := r.look(ctx, event); err != nil {
@@ -180,9 +183,6 @@ func (r *run) offer(ctx context.Context) ([]sched.Step, error) {
 			}
 		}
 		steps = append(steps, c.shown)
-	}
-	if len(steps) == 0 && len(r.queue) > 0 {
-		return nil, fmt.Errorf("nobody can go on: %s", r.standing())
 	}
 	return steps, nil
 }
@@ -256,11 +256,6 @@ func (r *run) release(ctx context.Context, c *client) (sched.Event, error) {
 	}
 	if woken > 1 {
 		r.wakes++
-	}
-	if c.waits != nil && !r.notices {
-		more, err := r.resolve(ctx)
-		event.Parts = append(event.Parts, more...)
-		return event, err
 	}
 	return event, nil
 }
@@ -372,36 +367,43 @@ func (r *run) within(ctx context.Context, pause time.Duration, done func() bool)
 	return r.gate.Wait(short, done)
 }
 
-// resolve waits for Postgres to end a deadlock, if there is one, where backends do not say what they do.
-func (r *run) resolve(ctx context.Context) ([]sched.Part, error) {
-	var parts []sched.Part
-	for r.cycle() {
-		var victim *client
+// outlast waits for Postgres to end waits that no release would end, and adds what comes of it to the event: deadlocks, where they are not found at
+// once, and timeouts, where nobody is left to be released.
+func (r *run) outlast(ctx context.Context, event *sched.Event) error {
+	for {
+		if err := r.settle(ctx); err != nil || !r.cycle() && !r.stuck() {
+			return err
+		}
+		var ended *client
 		err := r.wait(ctx, func() bool {
-			i := slices.IndexFunc(r.queue, func(c *client) bool { return c.session.State().Answered >= c.step.Index })
+			i := slices.IndexFunc(r.queue, func(c *client) bool { return over(c.session.State(), c.step) })
 			if i >= 0 {
-				victim = r.queue[i]
+				ended = r.queue[i]
 			}
 			return i >= 0
 		})
 		if err != nil {
-			return parts, fmt.Errorf("waiting for a deadlock to be resolved: %w", err)
+			return fmt.Errorf("nobody can go on: %w while %s", err, r.standing())
 		}
-		for free := []*client{victim}; len(free) > 0; {
+		for free := []*client{ended}; len(free) > 0; {
 			next := free[0]
 			next.waits = nil
 			r.queue = slices.DeleteFunc(r.queue, func(other *client) bool { return other == next })
-			more, err := r.follow(ctx, next, true)
+			parts, err := r.follow(ctx, next, true)
 			if err != nil {
-				return parts, err
+				return err
 			}
-			parts = append(parts, more...)
+			event.Parts = append(event.Parts, parts...)
 			if free, err = r.freed(ctx, r.queue); err != nil {
-				return parts, err
+				return err
 			}
 		}
 	}
-	return parts, nil
+}
+
+// stuck reports whether all who are not done wait.
+func (r *run) stuck() bool {
+	return len(r.queue) > 0 && !slices.ContainsFunc(r.clients, func(c *client) bool { return c.phase() == held })
 }
 
 // cycle reports whether clients wait for each other.
@@ -515,6 +517,9 @@ func (r *run) dismiss(ctx context.Context, cancel func(), trouble error) error {
 	after, stop = context.WithTimeout(context.WithoutCancel(ctx), dismissal)
 	defer stop()
 	if r.gate.Wait(after, gone) == nil {
+		for _, c := range r.clients {
+			_ = c.conn.Close(after) // which does not know yet that it has been cut off
+		}
 		return nil
 	}
 	var hung []int
