@@ -23,7 +23,8 @@
 //
 // # What makes a run repeatable
 //
-// Rows and sequences are put back before each run, and where it has shown where rows lie, the files of tables as well. Nothing runs that was not
+// Rows and sequences are put back before each run, and where it has shown where rows lie, the files of tables as well; where clients alter the
+// schema ([race.Scenario].AltersSchema), each run is made in a fresh database, and the reduction is not used. Nothing runs that was not
 // released, except for waiting clients that are set free. Where backends are processes of this machine and ours, those who wait are stopped (SIGSTOP)
 // before each release, and let go one after another when all that it caused has happened: who ends a transaction lets go of its locks a moment
 // before SERIALIZABLE knows that it has ended. So there is one wake order, which is counted ([history.Exploration].WakeOrders) and not varied.
