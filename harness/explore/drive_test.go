@@ -200,11 +200,13 @@ func TestClientsThatMisbehave(t *testing.T) {
 	for name, c := range map[string]struct {
 		do   func(context.Context, *pgx.Conn) race.Answer
 		says string
+		hang time.Duration
 	}{
-		"panics": {func(context.Context, *pgx.Conn) race.Answer { panic("at the disco") }, "client B, operation 1 (misbehave): panicked: at the disco"},
+		"panics": {func(context.Context, *pgx.Conn) race.Answer { panic("at the disco") }, "client B, operation 1 (misbehave): panicked: at the disco", 0},
 		"hangs": {
 			func(ctx context.Context, _ *pgx.Conn) race.Answer { <-ctx.Done(); return race.Answer{Err: ctx.Err()} },
 			"nothing happened for 200ms while A is held at select 1, B neither asks the database for anything nor returns",
+			200 * time.Millisecond,
 		},
 		"opens a second connection": {func(ctx context.Context, conn *pgx.Conn) race.Answer {
 			other, err := pgx.ConnectConfig(ctx, conn.Config())
@@ -213,7 +215,7 @@ func TestClientsThatMisbehave(t *testing.T) {
 				_, err = other.Exec(ctx, `select 1`)
 			}
 			return race.Answer{Err: err}
-		}, "a client opened a second connection"},
+		}, "a client opened a second connection", 0},
 		"never finishes": {func(ctx context.Context, conn *pgx.Conn) race.Answer {
 			for ctx.Err() == nil {
 				if _, err := conn.Exec(ctx, `select 2`); err != nil {
@@ -221,15 +223,15 @@ func TestClientsThatMisbehave(t *testing.T) {
 				}
 			}
 			return race.Answer{}
-		}, "an interleaving was cut short after 30 steps"},
+		}, "an interleaving was cut short after 30 steps", 0},
 		"leaves a transaction open": {func(ctx context.Context, conn *pgx.Conn) race.Answer {
 			_, err := conn.Exec(ctx, `begin`)
 			return race.Answer{Err: err}
-		}, "client B, operation 1 (misbehave): left a transaction open"},
+		}, "client B, operation 1 (misbehave): left a transaction open", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := explorer(t, plain)
-			got, err := e.Explore(t.Context(), client(c.do), explore.Config{Hang: 200 * time.Millisecond, Steps: 30})
+			got, err := e.Explore(t.Context(), client(c.do), explore.Config{Hang: c.hang, Steps: 30})
 			require.NoError(t, err)
 			require.Contains(t, got.Trouble, c.says)
 			require.False(t, got.Complete)
