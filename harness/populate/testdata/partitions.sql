@@ -1,0 +1,13 @@
+create table events (id bigint generated always as identity, at timestamptz not null, what text not null, primary key (id, at)) partition by range (at);
+create table events_2024 partition of events for values from ('2024-01-01') to ('2025-01-01');
+create table events_2025 partition of events for values from ('2025-01-01') to ('2025-02-01');
+create table sales (region text not null, amount int) partition by list (region);
+create table sales_north partition of sales for values in ('north', 'north-east');
+create table sales_south partition of sales for values in ('south') partition by range (amount);
+create table sales_south_small partition of sales_south for values from (0) to (10);
+create table hashed (id int primary key) partition by hash (id);
+create table hashed_0 partition of hashed for values with (modulus 2, remainder 0);
+create table hashed_1 partition of hashed for values with (modulus 2, remainder 1);
+create table rest (id int, x text) partition by list (id);
+create table rest_1 partition of rest for values in (1);
+create table rest_default partition of rest default;
