@@ -12,6 +12,7 @@ import (
 type table struct {
 	oid        uint32
 	name       string
+	rows       string // where its rows are read: not those of tables that inherit from it
 	columns    []*column
 	checks     []check
 	uniques    []unique
@@ -129,11 +130,12 @@ func (f *filler) readTypes(ctx context.Context) error {
 func (f *filler) readTables(ctx context.Context) error {
 	var t table
 	return f.each(ctx, `
-		select c.oid, format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
+		select c.oid, format('%I.%I', n.nspname, c.relname), case when c.relkind = 'r' then 'only ' else '' end || format('%I.%I', n.nspname, c.relname)
+		from pg_class c join pg_namespace n on n.oid = c.relnamespace
 		where c.relkind in ('r', 'p') and not c.relispartition and c.relpersistence <> 't' and `+own+`
 			and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
-		order by 2`, []any{&t.oid, &t.name}, func() {
-		f.tables = append(f.tables, &table{oid: t.oid, name: t.name, refused: map[string]int{}})
+		order by 2`, []any{&t.oid, &t.name, &t.rows}, func() {
+		f.tables = append(f.tables, &table{oid: t.oid, name: t.name, rows: t.rows, refused: map[string]int{}})
 	})
 }
 
@@ -221,10 +223,11 @@ func (f *filler) readReferences(ctx context.Context) error {
 	var r reference
 	var columns []int16
 	return f.each(ctx, `
-		select k.conrelid, format('%I.%I', n.nspname, k.conname), k.conkey, k.confrelid, k.confrelid::regclass::text,
+		select k.conrelid, format('%I.%I', n.nspname, k.conname), k.conkey, k.confrelid, format('%I.%I', m.nspname, p.relname),
 			array(select quote_ident(a.attname) from unnest(k.confkey) with ordinality u(num, nth)
 				join pg_attribute a on a.attrelid = k.confrelid and a.attnum = u.num order by nth), k.condeferrable
 		from pg_constraint k join pg_namespace n on n.oid = k.connamespace
+		join pg_class p on p.oid = k.confrelid join pg_namespace m on m.oid = p.relnamespace
 		where k.contype = 'f' and k.conparentid = 0 order by k.conrelid, array_length(k.conkey, 1) desc, k.conname`,
 		[]any{&oid, &r.name, &columns, &r.parent, &r.parentName, &r.parentKey, &r.deferrable}, func() {
 			t := f.table(oid)
@@ -238,6 +241,13 @@ func (f *filler) readReferences(ctx context.Context) error {
 			}
 			t.references = append(t.references, &one)
 		})
+}
+
+// uses reports whether an expression uses a column, itself or through a generated one.
+func (t *table) uses(expr string, c *column) bool {
+	return mentions(expr, c.name) || slices.ContainsFunc(t.columns, func(g *column) bool {
+		return g.generated != "" && mentions(expr, g.name) && mentions(g.generated, c.name)
+	})
 }
 
 var literal = regexp.MustCompile(`'(?:[^']|'')*'`)

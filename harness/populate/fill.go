@@ -23,7 +23,7 @@ type plan struct {
 func (f *filler) fill(ctx context.Context, t *table) error {
 	f.done = append(f.done, t)
 	var some bool
-	if err := f.db.scan(ctx, "select exists (select from "+t.name+")", &some); err != nil {
+	if err := f.db.scan(ctx, "select exists (select from "+t.rows+")", &some); err != nil {
 		t.notes = append(t.notes, err.Error())
 		return ctx.Err()
 	}
@@ -36,6 +36,8 @@ func (f *filler) fill(ctx context.Context, t *table) error {
 		if r.later && !r.nullable() {
 			if _, err := f.db.try(ctx, "set constraints "+r.name+" deferred"); err != nil {
 				t.notes = append(t.notes, fmt.Sprintf("%s and %s refer to each other, and neither can be first", t.name, r.parentName))
+				t.wanted = 0
+				return ctx.Err()
 			}
 		}
 	}
@@ -88,14 +90,14 @@ func (f *filler) round(ctx context.Context, t *table, p plan, from, to, limit in
 	}
 	columns := strings.Join(p.columns, ", ")
 	into := fmt.Sprintf("insert into %s (%s) overriding system value ", t.name, columns)
-	inserted, err := f.db.try(ctx, fmt.Sprintf("%s select %s from pg_temp.interlock_stage order by n limit %d on conflict do nothing", into, columns, limit))
+	inserted, err := f.db.try(ctx, fmt.Sprintf("%s select %s from pg_temp.interlock_stage order by interlock_n limit %d on conflict do nothing", into, columns, limit))
 	if err == nil {
 		return inserted, nil
 	}
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
 	}
-	inserted, refusal, err := f.oneByOne(ctx, "select * from pg_temp.interlock_stage order by n", into+"select r."+strings.Join(p.columns, ", r."), limit)
+	inserted, refusal, err := f.oneByOne(ctx, "select * from pg_temp.interlock_stage order by interlock_n", into+"select r."+strings.Join(p.columns, ", r."), limit)
 	if refusal != "" {
 		t.refused[refusal]++
 	}
@@ -143,7 +145,7 @@ func (f *filler) plan(ctx context.Context, t *table) (plan, error) {
 		null   int // of ten are NULL
 	}
 	var joins []join
-	var same []string // columns that copy others: rows that refer to themselves
+	var same []string           // columns that copy others: rows that refer to themselves
 	taken := map[*column]bool{} // made by a source, or by a copy
 	made := map[*column]bool{}
 	skip := map[*column]bool{} // NULL for now
@@ -223,10 +225,10 @@ func (f *filler) plan(ctx context.Context, t *table) (plan, error) {
 			null = t.nulls(c)
 		}
 		value := f.value(c.kind, c.base, r, distinct[c] || spread[c])
-		checked := len(c.checks) > 0 || slices.ContainsFunc(t.checks, func(k check) bool { return mentions(k.expr, c.name) })
+		checked := len(c.checks) > 0 || slices.ContainsFunc(t.checks, func(k check) bool { return t.uses(k.expr, c) })
 		finite := t.inUnique(c) && (c.kind.class == "e" || c.kind.short == "bool")
 		if checked && !spread[c] || finite || value == "" {
-			s, err := f.pool(ctx, t, c, distinct[c])
+			s, err := f.pool(ctx, t, c, distinct[c] || finite)
 			if err != nil {
 				return p, fmt.Errorf("no values for %s: %w", c.name, err)
 			}
@@ -253,10 +255,11 @@ func (f *filler) plan(ctx context.Context, t *table) (plan, error) {
 		direct = append(direct, fmt.Sprintf("(%s)::%s as %s", value, c.base, c.name))
 		made[c] = true
 	}
+	r.number = "interlock_n"
 	t.number(r, digits)
 
 	// The query: the direct values, then a join for each source.
-	query := "select " + strings.Join(append([]string{"n"}, direct...), ", ") + " from generate_series($FROM::bigint, $TO) n"
+	query := "select " + strings.Join(append([]string{"n as interlock_n"}, direct...), ", ") + " from generate_series($FROM::bigint, $TO) n"
 	for _, j := range joins {
 		var picked []string
 		for i, c := range j.to {
@@ -266,14 +269,14 @@ func (f *filler) plan(ctx context.Context, t *table) (plan, error) {
 		count := ""
 		var on []string
 		if len(j.shared) > 0 {
-			index = r.draw() + " % g.count"
+			index = r.draw() + " % g.interlock_count"
 			var keys []string
 			for _, pair := range j.shared {
 				name, key, _ := strings.Cut(pair, " = ")
 				keys = append(keys, key)
 				on = append(on, fmt.Sprintf("s.%s = g.%s", name, key))
 			}
-			count = fmt.Sprintf(" left join (select %s, count(*) from %s group by %s) g on %s", strings.Join(keys, ", "), j.table, strings.Join(keys, ", "),
+			count = fmt.Sprintf(" left join (select %s, count(*) as interlock_count from %s group by %s) g on %s", strings.Join(keys, ", "), j.table, strings.Join(keys, ", "),
 				strings.Join(on, " and "))
 			for i, key := range keys {
 				on[i] = fmt.Sprintf("k.%s = g.%s", key, key)
@@ -282,7 +285,7 @@ func (f *filler) plan(ctx context.Context, t *table) (plan, error) {
 		if j.null > 0 {
 			index = fmt.Sprintf("case when %s >= %d then %s end", r.below(10), j.null, index)
 		}
-		on = append(on, "k.i = "+index)
+		on = append(on, "k.interlock_i = "+index)
 		query = fmt.Sprintf("select s.*, %s from (%s) s%s left join %s k on %s", strings.Join(picked, ", "), query, count, j.table, strings.Join(on, " and "))
 	}
 	for _, expr := range same {
@@ -391,9 +394,9 @@ func (t *table) number(r *random, digits map[*column]*digit) {
 			if room > 1e15/count {
 				break
 			}
-			d.index = fmt.Sprintf("(n - 1) / %d %% %d", room, count)
+			d.index = fmt.Sprintf("(interlock_n - 1) / %d %% %d", room, count)
 			if room > 1 {
-				d.index = fmt.Sprintf("((n - 1) / %d + %s %% %d) %% %d", room, r.of(fmt.Sprintf("(n - 1) %% %d", room)), count, count)
+				d.index = fmt.Sprintf("((interlock_n - 1) / %d + %s %% %d) %% %d", room, r.of(fmt.Sprintf("(interlock_n - 1) %% %d", room)), count, count)
 			}
 			room *= count
 		}

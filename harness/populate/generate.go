@@ -4,13 +4,13 @@ import (
 	"fmt"
 	"hash/fnv"
 	"strings"
-
 )
 
-// random makes SQL expressions that draw from the row number n. Each draw is another stream.
+// random makes SQL expressions that draw from the row number. Each draw is another stream.
 type random struct {
-	salt  uint64
-	drawn uint64
+	salt   uint64
+	drawn  uint64
+	number string // what the row number is called; default n
 }
 
 // draws returns the stream of a purpose.
@@ -21,7 +21,7 @@ func (f *filler) draws(purpose ...string) *random {
 }
 
 // draw is a number from 0 to 2^63-1.
-func (r *random) draw() string { return r.of("n") }
+func (r *random) draw() string { return r.of(or(r.number, "n")) }
 
 func (r *random) of(number string) string {
 	r.drawn++
@@ -62,11 +62,18 @@ func (f *filler) value(k *kind, base string, r *random, distinct bool) string {
 	case "c":
 		var parts []string
 		for _, a := range k.attributes {
-			parts = append(parts, or(f.value(f.types[a], f.types[a].name, r, distinct), "null"))
+			value := f.value(f.types[a], f.types[a].name, r, distinct)
+			if f.checked(f.types[a]) {
+				value = ""
+			}
+			parts = append(parts, fmt.Sprintf("(%s)::%s", or(value, "null"), f.types[a].name))
 		}
-		return "row(" + strings.Join(parts, ", ") + ")"
+		return "row(" + strings.Join(parts, ", ") + ")::" + k.name
 	}
 	if k.array {
+		if f.checked(f.types[k.element]) {
+			return "'{}'"
+		}
 		element := strings.TrimSuffix(base, "[]")
 		one := func() string { return f.value(f.types[k.element], element, r, distinct) }
 		if one() == "" {
@@ -110,7 +117,7 @@ func (f *filler) value(k *kind, base string, r *random, distinct bool) string {
 		return "((time '00:00' + " + number(86_400) + " * interval '1 second')::text || '+00')"
 	case "timestamp", "timestamptz":
 		return fmt.Sprintf("%s '2025-01-01 00:00:00+00' + %s * interval '1 second' + %s * interval '1 microsecond'", k.short,
-			pick(distinct, "n * 60 + "+r.below(60), r.below(31_536_000)), r.below(1_000_000))
+			pick(distinct, "(n * 60 + "+r.below(60)+")", r.below(31_536_000)), r.below(1_000_000))
 	case "interval":
 		return number(1_000_000) + " * interval '1 second'"
 	case "uuid":
@@ -153,6 +160,11 @@ func (f *filler) value(k *kind, base string, r *random, distinct bool) string {
 		return r.word() + " || '.' || " + number(1<<40)
 	}
 	return ""
+}
+
+// checked reports whether a type is a domain that does not take every value; only the domain of a column is filled by its checks.
+func (f *filler) checked(k *kind) bool {
+	return k.class == "d" && (k.notNull || len(k.checks) > 0 || f.checked(f.types[k.base]))
 }
 
 // text is words, as far as there is room for them.
@@ -233,5 +245,3 @@ func modifiers(base string) (first, second int) {
 	}
 	return 12, 2 // a number with cents
 }
-
-

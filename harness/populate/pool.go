@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// source is a temporary table of values, or of keys, to pick from: numbered by i, from 0.
+// source is a temporary table of values, or of keys, to pick from: numbered by interlock_i, from 0.
 type source struct {
 	table string
 	count int
@@ -18,6 +18,7 @@ type source struct {
 
 var (
 	number   = regexp.MustCompile(`(?:^|[^\w.])(\d+(?:\.\d+)?)`)
+	hashed   = regexp.MustCompile(`satisfies_hash_partition\([^)]*\)`) // names OIDs, which are no hints
 	patterns = regexp.MustCompile(`(~~?\*?) '((?:[^']|'')*)'`)
 )
 
@@ -52,10 +53,10 @@ func (f *filler) pool(ctx context.Context, t *table, c *column, distinct bool) (
 		alone = append(alone, ofDomain(k, c)+" is not false")
 	}
 	for _, k := range t.checks {
-		if !mentions(k.expr, c.name) {
+		if !t.uses(k.expr, c) {
 			continue
 		}
-		about = append(about, k.expr)
+		about = append(about, hashed.ReplaceAllString(k.expr, ""))
 		if !slices.ContainsFunc(t.columns, func(other *column) bool { return other != c && mentions(k.expr, other.name) }) {
 			alone = append(alone, "("+k.expr+") is not false")
 		}
@@ -66,17 +67,17 @@ func (f *filler) pool(ctx context.Context, t *table, c *column, distinct bool) (
 	}
 	families := f.families(ctx, c, f.draws("pool", t.name, c.name), about, distinct, size)
 	for i, expr := range families {
-		families[i] = fmt.Sprintf("select n, %d as f, (%s)::%s as %s from generate_series(1::bigint, %d) n", i, expr, c.base, c.name, size)
+		families[i] = fmt.Sprintf("select n as interlock_n, %d as interlock_f, (%s)::%s as %s from generate_series(1::bigint, %d) n", i, expr, c.base, c.name, size)
 	}
 	from := "(" + strings.Join(families, " union all ") + ") candidates"
-	order := "n, f"
+	const order = "interlock_n, interlock_f"
 	if distinct {
-		from = fmt.Sprintf("(select distinct on (%s) * from %s order by %s, n, f) different", c.name, from, c.name)
+		from = fmt.Sprintf("(select distinct on (%s) * from %s order by %s, interlock_n, interlock_f) different", c.name, from, c.name)
 	}
 	f.temporary++
 	s := source{table: fmt.Sprintf("pg_temp.interlock_pool_%d", f.temporary)}
 	make := func(conditions []string) error {
-		_, err := f.db.try(ctx, fmt.Sprintf("create temp table %s on commit drop as select row_number() over (order by %s) - 1 as i, %s from %s where %s",
+		_, err := f.db.try(ctx, fmt.Sprintf("create temp table %s on commit drop as select row_number() over (order by %s) - 1 as interlock_i, %s from %s where %s",
 			strings.TrimPrefix(s.table, "pg_temp."), order, c.name, from, strings.Join(append(conditions, "true"), " and ")))
 		return err
 	}

@@ -57,7 +57,7 @@ func Fill(ctx context.Context, conn *pgx.Conn, config Config) (Report, error) {
 		}
 		for _, t := range f.done {
 			one := Table{Name: t.name, Wanted: config.Rows}
-			if err := f.db.scan(ctx, `select count(*) from `+t.name, &one.Rows); err != nil {
+			if err := f.db.scan(ctx, `select count(*) from `+t.rows, &one.Rows); err != nil {
 				return fmt.Errorf("counting %s: %w", t.name, err)
 			}
 			one.Reason = t.reason(one.Rows)

@@ -46,6 +46,9 @@ func (f *filler) order() []*table {
 			if r.parent == t.oid && r.nullable() {
 				r.later = true
 			}
+			if r.later {
+				f.postponed = append(f.postponed, r)
+			}
 		}
 		ordered = append(ordered, t)
 		pending = slices.Delete(pending, next, next+1)
@@ -58,7 +61,7 @@ func (r *reference) nullable() bool {
 	return slices.ContainsFunc(r.columns, func(c *column) bool { return !c.notNull })
 }
 
-// keysOf makes a table of what a reference can refer to. Within rows that agree in the shared columns of the key, i counts from 0.
+// keysOf makes a table of what a reference can refer to. Within rows that agree in the shared columns of the key, interlock_i counts from 0.
 func (f *filler) keysOf(ctx context.Context, r *reference, shared []string) (source, error) {
 	id := fmt.Sprint(r.parent, r.parentKey, shared)
 	if s, known := f.keys[id]; known {
@@ -71,7 +74,7 @@ func (f *filler) keysOf(ctx context.Context, r *reference, shared []string) (sou
 	if len(shared) > 0 {
 		part = "partition by " + strings.Join(shared, ", ") + " "
 	}
-	count, err := f.db.try(ctx, fmt.Sprintf("create temp table %s on commit drop as select row_number() over (%sorder by %s) - 1 as i, %s from %s where (%s) is not null",
+	count, err := f.db.try(ctx, fmt.Sprintf("create temp table %s on commit drop as select row_number() over (%sorder by %s) - 1 as interlock_i, %s from %s where (%s) is not null",
 		strings.TrimPrefix(s.table, "pg_temp."), part, key, key, r.parentName, key))
 	if err != nil {
 		return s, err
@@ -96,7 +99,7 @@ func (f *filler) connect(ctx context.Context, r *reference) error {
 	}
 	if s.count == 0 {
 		t.notes = append(t.notes, fmt.Sprintf("%s refers to %s, which has no rows", r.name, r.parentName))
-		return nil
+		return f.settle(ctx, r)
 	}
 	random := f.draws("reference", r.name)
 	index, where := random.below(int64(s.count)), "true"
@@ -105,17 +108,18 @@ func (f *filler) connect(ctx context.Context, r *reference) error {
 		names[i] = c.name
 		if t.alone(c) {
 			index = fmt.Sprintf("(n - 1) %% %d", s.count)
-			where = fmt.Sprintf("n <= %d", s.count)
+			where = fmt.Sprintf("c.n <= %d", s.count)
 		}
 		if i := slices.IndexFunc(t.references, func(o *reference) bool { return o != r && !o.later && slices.Contains(o.columns, c) }); i >= 0 {
 			where += fmt.Sprintf(" and x.%s = k.%s", c.name, r.parentKey[slices.Index(r.columns, c)])
 		}
 	}
 	if r.nullable() {
+		random.number = "c.n"
 		where += " and " + random.below(10) + " > 0"
 	}
 	from := fmt.Sprintf(`(select n, part, place, %s as pick from (select row_number() over (order by tableoid, ctid) as n, tableoid as part, ctid as place from %s) x) c
-		join %s k on k.i = c.pick join %s x on x.tableoid = c.part and x.ctid = c.place where %s`, index, t.name, s.table, t.name, where)
+		join %s k on k.interlock_i = c.pick join %s x on x.tableoid = c.part and x.ctid = c.place where %s`, index, t.rows, s.table, t.rows, where)
 	var keys, values []string
 	for i, name := range r.parentKey {
 		keys = append(keys, fmt.Sprintf("k.%s as key_%d", name, i))
@@ -124,7 +128,7 @@ func (f *filler) connect(ctx context.Context, r *reference) error {
 	update := func(values []string, rest string) string {
 		return fmt.Sprintf("update %s t set (%s) = row(%s) %s", t.name, strings.Join(names, ", "), strings.Join(values, ", "), rest)
 	}
-	picked := fmt.Sprintf("select c.part, c.place, %s from %s order by n", strings.Join(keys, ", "), from)
+	picked := fmt.Sprintf("select c.part, c.place, %s from %s order by c.n", strings.Join(keys, ", "), from)
 	now := "select 1"
 	if r.deferrable {
 		now = "set constraints " + r.name + " immediate"
@@ -142,11 +146,19 @@ func (f *filler) connect(ctx context.Context, r *reference) error {
 	if refusal != "" {
 		t.notes = append(t.notes, fmt.Sprintf("%s is not filled everywhere: %s", r.name, refusal))
 	}
-	if _, broken := f.db.try(ctx, now); broken != nil { // rows that still refer to nowhere
-		if _, err := f.db.try(ctx, "delete from "+t.name); err != nil {
+	return f.settle(ctx, r)
+}
+
+// settle removes the rows of a table if some of them still refer to nowhere.
+func (f *filler) settle(ctx context.Context, r *reference) error {
+	if r.nullable() {
+		return nil
+	}
+	if _, broken := f.db.try(ctx, "set constraints "+r.name+" immediate"); broken != nil {
+		if _, err := f.db.try(ctx, "delete from "+r.child.name); err != nil {
 			return err
 		}
-		t.notes = append(t.notes, "emptied again: "+broken.Error())
+		r.child.notes = append(r.child.notes, "emptied again: "+broken.Error())
 	}
 	return nil
 }
