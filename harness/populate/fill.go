@@ -76,7 +76,7 @@ func (f *filler) fill(ctx context.Context, t *table) error {
 func (f *filler) round(ctx context.Context, t *table, p plan, from, to, limit int) (int, error) {
 	staging := strings.NewReplacer("$FROM", fmt.Sprint(from), "$TO", fmt.Sprint(to)).Replace(p.staging)
 	if _, err := f.db.try(ctx, "drop table if exists pg_temp.interlock_stage; create temp table interlock_stage on commit drop as "+staging); err != nil {
-		t.notes = append(t.notes, "no rows could be generated: "+err.Error())
+		t.refused[err.Error()] += to - from + 1
 		return 0, ctx.Err()
 	}
 	for _, k := range p.refusal { // one that fails is left to the insertion

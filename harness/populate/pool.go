@@ -76,13 +76,13 @@ func (f *filler) pool(ctx context.Context, t *table, c *column, distinct bool) (
 	}
 	f.temporary++
 	s := source{table: fmt.Sprintf("pg_temp.interlock_pool_%d", f.temporary)}
-	make := func(conditions []string) error {
+	create := func(conditions []string) error {
 		_, err := f.db.try(ctx, fmt.Sprintf("create temp table %s on commit drop as select row_number() over (order by %s) - 1 as interlock_i, %s from %s where %s",
 			strings.TrimPrefix(s.table, "pg_temp."), order, c.name, from, strings.Join(append(conditions, "true"), " and ")))
 		return err
 	}
-	if err := make(alone); err != nil { // a condition that fails on some candidates decides nothing here
-		if err := make(nil); err != nil {
+	if err := create(alone); err != nil { // a condition that fails on some candidates decides nothing here
+		if err := create(nil); err != nil {
 			return s, err
 		}
 	}
