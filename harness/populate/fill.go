@@ -47,7 +47,7 @@ func (f *filler) fill(ctx context.Context, t *table) error {
 		return ctx.Err()
 	}
 	if len(p.columns) == 0 {
-		_, refusal, err := f.oneByOne(ctx, fmt.Sprintf("select generate_series(1, %d)", t.wanted), "insert into "+t.name+" default values", t.wanted)
+		_, _, refusal, err := f.oneByOne(ctx, fmt.Sprintf("select generate_series(1, %d)", t.wanted), "insert into "+t.name+" default values", t.wanted)
 		if refusal != "" {
 			t.notes = append(t.notes, refusal)
 		}
@@ -97,9 +97,9 @@ func (f *filler) round(ctx context.Context, t *table, p plan, from, to, limit in
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
 	}
-	inserted, refusal, err := f.oneByOne(ctx, "select * from pg_temp.interlock_stage order by interlock_n", into+"select r."+strings.Join(p.columns, ", r."), limit)
+	inserted, failed, refusal, err := f.oneByOne(ctx, "select * from pg_temp.interlock_stage order by interlock_n", into+"select r."+strings.Join(p.columns, ", r."), limit)
 	if refusal != "" {
-		t.refused[refusal]++
+		t.refused[refusal] += max(failed, 1)
 	}
 	return inserted, err
 }

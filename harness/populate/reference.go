@@ -139,7 +139,7 @@ func (f *filler) connect(ctx context.Context, r *reference) error {
 	for i := range values {
 		values[i] = "r." + values[i]
 	}
-	_, refusal, err := f.oneByOne(ctx, picked, update(values, "where t.tableoid = r.part and t.ctid = r.place"), 0)
+	_, _, refusal, err := f.oneByOne(ctx, picked, update(values, "where t.tableoid = r.part and t.ctid = r.place"), 0)
 	if err != nil {
 		return err
 	}
@@ -164,14 +164,14 @@ func (f *filler) settle(ctx context.Context, r *reference) error {
 }
 
 // oneByOne runs a statement for each row r of a query, in a subtransaction each, until limit have done something; 0 is no limit. The refusal is
-// the last one.
-func (f *filler) oneByOne(ctx context.Context, query, statement string, limit int) (done int, refusal string, err error) {
+// the last one of those that failed.
+func (f *filler) oneByOne(ctx context.Context, query, statement string, limit int) (done, failed int, refusal string, err error) {
 	until := ""
 	if limit > 0 {
 		until = fmt.Sprintf("exit when done >= %d;", limit)
 	}
 	body := fmt.Sprintf(`
-		declare r record; done int := 0; affected int; refusal text := '';
+		declare r record; done int := 0; failed int := 0; affected int; refusal text := '';
 		begin
 			for r in %s loop
 				begin
@@ -179,17 +179,19 @@ func (f *filler) oneByOne(ctx context.Context, query, statement string, limit in
 					get diagnostics affected = row_count;
 					done := done + affected;
 				exception when others then
+					failed := failed + 1;
 					refusal := sqlerrm;
 				end;
 				%s
 			end loop;
-			perform set_config('interlock.done', done::text, true), set_config('interlock.refusal', refusal, true);
+			perform set_config('interlock.done', done::text, true), set_config('interlock.failed', failed::text, true), set_config('interlock.refusal', refusal, true);
 		end`, query, statement, until)
 	if _, err := f.db.try(ctx, "do "+quote(body)); err != nil {
-		return 0, err.Error(), ctx.Err()
+		return 0, 0, err.Error(), ctx.Err()
 	}
-	err = f.db.scan(ctx, "select current_setting('interlock.done')::int, current_setting('interlock.refusal')", &done, &refusal)
-	return done, refusal, err
+	err = f.db.scan(ctx, "select current_setting('interlock.done')::int, current_setting('interlock.failed')::int, current_setting('interlock.refusal')",
+		&done, &failed, &refusal)
+	return done, failed, refusal, err
 }
 
 // alone reports whether a column is all of a unique index.
