@@ -19,6 +19,9 @@ func (s *story) check(run history.Run) func(tone) string {
 		it := item{group: "invariants", name: say("%s", one.Invariant), took: one.Elapsed}
 		title := it.name + says(one.Says)
 		broken := count(max(one.Rows.Total, len(one.Rows.Rows)), "row", "rows")
+		if g := one.Groups; g != nil {
+			broken = count(g.Total, "group", "groups") + " of " + count(g.Members, "row", "rows")
+		}
 		word := "unknown"
 		switch one.Verdict {
 		case history.Held:
@@ -27,7 +30,9 @@ func (s *story) check(run history.Run) func(tone) string {
 			violated = true
 			it.tone, it.brief, word = bad, "!! broken by "+broken, "broken by "+broken
 			it.notes = []string{"broken by " + broken + says(one.Says)}
-			it.proofs = []proof{{tone: bad, title: title, tables: []table{rows(it.name+": ", one.Rows)}, again: command(run.Command)}}
+			it.proofs = []proof{{
+				tone: bad, title: title, facts: period(one.Groups), tables: []table{rows(it.name+": ", one.Rows)}, again: command(run.Command),
+			}}
 		default:
 			it.tone, it.brief = open, "? unknown"
 			it.notes = []string{"unknown" + says(one.Why)}
@@ -88,6 +93,15 @@ func (s *story) check(run history.Run) func(tone) string {
 		}
 		return lead + ": " + strings.Join(found, ", ") + "."
 	}
+}
+
+// period says from when to when groups are.
+func period(g *history.Groups) []string {
+	if g == nil || g.Oldest == nil || g.Newest == nil {
+		return nil
+	}
+	const day = "2006-01-02 15:04:05Z07:00"
+	return []string{"The oldest of them is of " + g.Oldest.Format(day) + ", the newest of " + g.Newest.Format(day) + "."}
 }
 
 // faulty says what is wrong with an index; empty: nothing.

@@ -91,6 +91,8 @@ func tell(run history.Run) story {
 		headline = s.replay
 	case history.KindCheck:
 		headline = s.check
+	case history.KindRepair:
+		headline = s.repair
 	case history.KindExplore:
 		headline = s.explore
 	}
@@ -127,6 +129,8 @@ func heads(run history.Run) []string {
 	var what, bounds []string
 	if run.Kind == history.KindCheck && run.Check != nil && run.Check.Database != "" {
 		what = append(what, "check of "+withoutPassword(run.Check.Database))
+	} else if run.Kind == history.KindRepair && run.Repair != nil && run.Repair.Database != "" {
+		what = append(what, "repair of "+withoutPassword(run.Repair.Database))
 	} else if run.Kind == history.KindReplay {
 		what = append(what, "replay")
 	}
@@ -150,7 +154,7 @@ func heads(run history.Run) []string {
 		}
 		what = append(what, migrations)
 	}
-	if run.Kind == history.KindCheck {
+	if run.Kind == history.KindCheck || run.Kind == history.KindRepair {
 		return []string{strings.Join(what, " · ")}
 	}
 	what = append(what, fmt.Sprintf("seed %d", run.Seed))

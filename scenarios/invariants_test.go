@@ -79,7 +79,7 @@ func TestS1(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, test.want, rows.Total, name)
 		if rows.Total > 0 {
-			require.Equal(t, []string{"equipment_serial", "sessions", "ids", "statuses", "inspectors", "first_started", "last_started"}, rows.Columns)
+			require.Equal(t, []string{"equipment_serial", "sessions", "ids", "statuses", "inspectors", "first_started", "last_started", "last_accessed"}, rows.Columns)
 			require.Equal(t, "AED-1", *rows.Rows[0][0])
 			require.Equal(t, "2", *rows.Rows[0][1])
 		}
@@ -97,12 +97,18 @@ func TestS2(t *testing.T) {
 		"nothing":          {nil, 0},
 		"one":              {[]string{schedule(new1, "1", at("0"), "scheduled")}, 0},
 		"same time":        {[]string{schedule(new1, "1", at("0"), "scheduled"), schedule(new2, "1", at("0"), "completed")}, 1},
-		"same time, three": {[]string{schedule(new1, "1", at("0"), "scheduled"), schedule(new2, "1", at("0"), "completed"), schedule(visit1, "1", at("0"), "in_progress")}, 3},
+		"same time, three": {[]string{schedule(new1, "1", at("0"), "scheduled"), schedule(new2, "1", at("0"), "completed"), schedule(visit1, "1", at("0"), "in_progress")}, 1},
 		"just inside":      {[]string{schedule(new1, "1", at("0"), "scheduled"), schedule(new2, "1", at("29:59.999999 minutes"), "scheduled")}, 1},
 		"a window apart":   {[]string{schedule(new1, "1", at("0"), "scheduled"), schedule(new2, "1", at("30 minutes"), "scheduled")}, 0},
-		"a chain":          {[]string{schedule(new1, "1", at("0"), "scheduled"), schedule(new2, "1", at("20 minutes"), "scheduled"), schedule(visit1, "1", at("40 minutes"), "scheduled")}, 2},
-		"two devices":      {[]string{schedule(new1, "1", at("0"), "scheduled"), schedule(new2, "2", at("0"), "scheduled")}, 0},
-		"cancelled":        {[]string{schedule(new1, "1", at("0"), "scheduled"), schedule(new2, "1", at("0"), "cancelled")}, 0},
+		"a chain":          {[]string{schedule(new1, "1", at("0"), "scheduled"), schedule(new2, "1", at("20 minutes"), "scheduled"), schedule(visit1, "1", at("40 minutes"), "scheduled")}, 1},
+		"two chains": {
+			[]string{
+				schedule(new1, "1", at("0"), "scheduled"), schedule(new2, "1", at("20 minutes"), "scheduled"),
+				schedule(visit1, "1", at("50 minutes"), "scheduled"), schedule(visit2, "1", at("50 minutes"), "scheduled"),
+			}, 2,
+		},
+		"two devices": {[]string{schedule(new1, "1", at("0"), "scheduled"), schedule(new2, "2", at("0"), "scheduled")}, 0},
+		"cancelled":   {[]string{schedule(new1, "1", at("0"), "scheduled"), schedule(new2, "1", at("0"), "cancelled")}, 0},
 		"cancelled between": {
 			[]string{schedule(new1, "1", at("0"), "scheduled"), schedule(new2, "1", at("10 minutes"), "cancelled"), schedule(visit1, "1", at("20 minutes"), "scheduled")}, 1,
 		},

@@ -15,6 +15,7 @@ import (
 
 	"github.com/interlock-pg/interlock/harness/server/auto"
 	"github.com/interlock-pg/interlock/migrations"
+	"github.com/interlock-pg/interlock/scenarios"
 )
 
 // Exit codes.
@@ -51,6 +52,7 @@ type commandLine struct {
 	Spec    specCommand    `cmd:"" help:"Run PostgreSQL isolation specs, and print what isolationtester prints."`
 	Replay  replayCommand  `cmd:"" help:"Repeat a counterexample that a run wrote to a file."`
 	Check   checkCommand   `cmd:"" help:"Check the invariants of an existing database, read only."`
+	Repair  repairCommand  `cmd:"" help:"Resolve what breaks the invariants of an existing database, archiving every row that changes."`
 	Report  reportCommand  `cmd:"" help:"Render a run file again, offline."`
 	List    listCommand    `cmd:"" help:"List the scenarios, their defences and the invariants."`
 	Doctor  doctorCommand  `cmd:"" help:"Try each way to get a Postgres on this machine."`
@@ -87,7 +89,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 		kong.Exit(func(code int) { exited = code; panic(exiting{}) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Vars{"layouts": names(migrations.Layouts()), "ways": names(auto.Names())},
+		kong.Vars{"layouts": names(migrations.Layouts()), "ways": names(auto.Names()), "keeps": strings.ReplaceAll(names(scenarios.Keeps()), ", ", ",")},
 	)
 	defer func() {
 		if p := recover(); p != nil {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,6 +40,7 @@ func (t tests) Run() int {
 //	exits CODE interlock ARGS…	runs the program, which must end with this exit code
 //	database NAME VERSION [SQL]	makes a database with our migrations up to VERSION, runs SQL on it, and sets $NAME to its DSN
 //	embedded-migrations DIR	writes our migrations to files
+//	capture NAME REGEXP	sets $NAME to what the first group of REGEXP is in the last standard error
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", RequireExplicitExec: true,
@@ -51,7 +53,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "database": database, "embedded-migrations": embeddedMigrations,
+			"exits": exits, "database": database, "embedded-migrations": embeddedMigrations, "capture": capture,
 		},
 	})
 }
@@ -108,6 +110,14 @@ func embeddedMigrations(ts *testscript.TestScript, _ bool, args []string) {
 	for _, m := range migrations.Embedded().Migrations {
 		ts.Check(os.WriteFile(filepath.Join(dir, filepath.Base(m.Path)), []byte(m.SQL), 0o644))
 	}
+}
+
+func capture(ts *testscript.TestScript, _ bool, args []string) {
+	found := regexp.MustCompile(args[1]).FindStringSubmatch(ts.ReadFile("stderr"))
+	if found == nil {
+		ts.Fatalf("no match for %s in standard error", args[1])
+	}
+	ts.Setenv(args[0], found[1])
 }
 
 func TestRedact(t *testing.T) {

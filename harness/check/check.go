@@ -21,6 +21,7 @@ type Config struct {
 
 	StatementTimeout time.Duration // of one invariant; default 5 min
 	LockTimeout      time.Duration // default 1 s
+	Rows             int           // of what breaks an invariant, to record; the others are counted. Default 10,000
 	Plans            bool          // record the plan of each invariant's query
 }
 
@@ -40,6 +41,9 @@ func Run(ctx context.Context, config Config, database *pgx.ConnConfig) (history.
 	}
 	if config.LockTimeout <= 0 {
 		config.LockTimeout = time.Second
+	}
+	if config.Rows <= 0 {
+		config.Rows = 10_000
 	}
 	run := history.Run{Kind: history.KindCheck, Verdict: history.Held, Started: time.Now()}
 	database = database.Copy()
@@ -67,7 +71,7 @@ func Run(ctx context.Context, config Config, database *pgx.ConnConfig) (history.
 			if inv.Outcomes {
 				continue
 			}
-			one, err := lookAt(ctx, tx, inv, config.Plans)
+			one, err := lookAt(ctx, tx, inv, config)
 			if err != nil {
 				return err
 			}
@@ -98,11 +102,11 @@ func Run(ctx context.Context, config Config, database *pgx.ConnConfig) (history.
 }
 
 // lookAt judges one invariant. What the server refuses makes the verdict unknown; the transaction goes on.
-func lookAt(ctx context.Context, tx pgx.Tx, inv race.Invariant, plan bool) (history.CheckedOne, error) {
+func lookAt(ctx context.Context, tx pgx.Tx, inv race.Invariant, config Config) (history.CheckedOne, error) {
 	began := time.Now()
 	one := history.CheckedOne{Invariant: inv.Name, Says: inv.Says, Verdict: history.Unknown}
 	err := pgx.BeginFunc(ctx, tx, func(savepoint pgx.Tx) error {
-		if plan {
+		if config.Plans {
 			rows, err := savepoint.Query(ctx, `explain `+inv.SQL)
 			if err != nil {
 				return err
@@ -114,7 +118,7 @@ func lookAt(ctx context.Context, tx pgx.Tx, inv race.Invariant, plan bool) (hist
 			one.Plan = strings.Join(lines, "\n")
 		}
 		var err error
-		one.Rows, err = inv.Offending(ctx, savepoint.Conn())
+		one.Rows, one.Groups, err = inv.Look(ctx, savepoint.Conn(), config.Rows)
 		return err
 	})
 	one.Elapsed = history.Since(began)

@@ -49,9 +49,10 @@ type Run struct {
 	Layout        string      `json:"layout,omitempty"`
 	Migrations    []Migration `json:"migrations,omitempty"`
 
-	Replayed []Cell `json:"replayed,omitempty"` // counterexamples that were saved, and were repeated before anything else
-	Cells    []Cell `json:"cells,omitempty"`
-	Check    *Check `json:"check,omitempty"`
+	Replayed []Cell  `json:"replayed,omitempty"` // counterexamples that were saved, and were repeated before anything else
+	Cells    []Cell  `json:"cells,omitempty"`
+	Check    *Check  `json:"check,omitempty"`
+	Repair   *Repair `json:"repair,omitempty"`
 }
 
 // Kind says what made a run.
@@ -63,6 +64,7 @@ const (
 	KindExplore Kind = "explore"
 	KindReplay  Kind = "replay"
 	KindCheck   Kind = "check"
+	KindRepair  Kind = "repair"
 )
 
 // Tool is the Interlock that made the run.
@@ -274,9 +276,20 @@ type CheckedOne struct {
 	Says      string   `json:"says"`
 	Verdict   Verdict  `json:"verdict"`
 	Rows      Table    `json:"rows"`
+	Groups    *Groups  `json:"groups,omitempty"` // what Rows are, where each of them is a group; nil: they are not, or there are none
 	Plan      string   `json:"plan,omitempty"`
 	Why       string   `json:"why,omitempty"` // why the verdict is unknown
 	Elapsed   Duration `json:"elapsed"`
+}
+
+// Groups sums up rows that break an invariant together.
+type Groups struct {
+	Total   int `json:"total"`
+	Members int `json:"members"` // rows in all of them
+
+	// When the first and the last of the members began; nil: none of them has such a time.
+	Oldest *time.Time `json:"oldest,omitempty"`
+	Newest *time.Time `json:"newest,omitempty"`
 }
 
 // Index is one index or constraint that ought to be there.
