@@ -20,6 +20,7 @@ func Undo(ctx context.Context, config Config, id string, database *pgx.ConnConfi
 // relation is what a repair changed in one table.
 type relation struct {
 	name    string   // as SQL names it
+	stored  string   // as the archive has it
 	columns []string // that the repair changed
 	ids     []string
 	keys    map[string]string // by id
@@ -80,18 +81,18 @@ func (j *job) archived(ctx context.Context, id string) ([]relation, error) {
 		return nil, fmt.Errorf("there is no repair %q in the archive; try: select distinct repair from %s", id, Archive)
 	}
 	rows, err := j.conn.Query(ctx, `
-		select relation::regclass::text, id::text, key,
+		select relation::regclass::text, relation, id::text, key,
 			array(select k from jsonb_object_keys(after) k where before -> k is distinct from after -> k order by k)
-		from `+Archive+` where repair = $1 and undone_at is null order by relation, id`, id)
+		from `+Archive+` a where repair = $1 and undone_at is null order by a.relation, a.id`, id)
 	if err != nil {
 		return nil, err
 	}
 	var all []relation
-	var name, row, key string
+	var name, stored, row, key string
 	var columns []string
-	_, err = pgx.ForEachRow(rows, []any{&name, &row, &key, &columns}, func() error {
-		if len(all) == 0 || all[len(all)-1].name != name {
-			all = append(all, relation{name: name, keys: map[string]string{}})
+	_, err = pgx.ForEachRow(rows, []any{&name, &stored, &row, &key, &columns}, func() error {
+		if len(all) == 0 || all[len(all)-1].stored != stored {
+			all = append(all, relation{name: name, stored: stored, keys: map[string]string{}})
 		}
 		r := &all[len(all)-1]
 		r.ids, r.keys[row] = append(r.ids, row), key
@@ -123,13 +124,13 @@ func (j *job) restore(ctx context.Context, id string, r relation, ids []string) 
 			with back as (
 				update `+r.name+` t set (`+strings.Join(columns, ", ")+`) = row(`+strings.Join(values, ", ")+`)
 				from `+Archive+` a, jsonb_populate_record(null::`+r.name+`, a.before) was
-				where a.repair = $1 and a.relation::regclass = $2::text::regclass and a.id = any ($3::text[]::uuid[]) and a.undone_at is null
-					and t.id = a.id and to_jsonb(t) = a.after
+				where a.repair = $1 and a.relation = $2 and a.id = any ($3::text[]::uuid[]) and a.undone_at is null
+					and t.id = a.id and t.id = any ($3::text[]::uuid[]) and to_jsonb(t) = a.after
 				returning t.id
 			)
 			update `+Archive+` a set undone_at = now() from back
-			where a.repair = $1 and a.relation::regclass = $2::text::regclass and a.id = back.id
-			returning a.id::text`, id, r.name, ids)
+			where a.repair = $1 and a.relation = $2 and a.id = back.id and a.id = any ($3::text[]::uuid[])
+			returning a.id::text`, id, r.stored, ids)
 		if err != nil {
 			return err
 		}
