@@ -80,6 +80,10 @@ func (j *job) archived(ctx context.Context, id string) ([]relation, error) {
 	if !known {
 		return nil, fmt.Errorf("there is no repair %q in the archive; try: select distinct repair from %s", id, Archive)
 	}
+	// The planner takes a table that was filled a moment ago for one of a few rows.
+	if _, err := j.conn.Exec(ctx, `analyze `+Archive); err != nil {
+		return nil, err
+	}
 	rows, err := j.conn.Query(ctx, `
 		select relation::regclass::text, relation, id::text, key,
 			array(select k from jsonb_object_keys(after) k where before -> k is distinct from after -> k order by k)
@@ -121,20 +125,21 @@ func (j *job) restore(ctx context.Context, id string, r relation, ids []string) 
 			return err
 		}
 		rows, err := tx.Query(ctx, `
-			with back as (
-				update `+r.name+` t set (`+strings.Join(columns, ", ")+`) = row(`+strings.Join(values, ", ")+`)
-				from `+Archive+` a, jsonb_populate_record(null::`+r.name+`, a.before) was
-				where a.repair = $1 and a.relation = $2 and a.id = any ($3::text[]::uuid[]) and a.undone_at is null
-					and t.id = a.id and t.id = any ($3::text[]::uuid[]) and to_jsonb(t) = a.after
-				returning t.id
+			with archived as materialized (
+				select id, before, after from `+Archive+` where repair = $1 and relation = $2 and id = any ($3::text[]::uuid[]) and undone_at is null
 			)
-			update `+Archive+` a set undone_at = now() from back
-			where a.repair = $1 and a.relation = $2 and a.id = back.id and a.id = any ($3::text[]::uuid[])
-			returning a.id::text`, id, r.stored, ids)
+			update `+r.name+` t set (`+strings.Join(columns, ", ")+`) = row(`+strings.Join(values, ", ")+`)
+			from archived a, jsonb_populate_record(null::`+r.name+`, a.before) was
+			where t.id = a.id and case when t.id = a.id then to_jsonb(t) = a.after end -- not to be joined by: it is dear
+			returning t.id::text`, id, r.stored, ids)
 		if err != nil {
 			return err
 		}
-		restored, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		if restored, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `update `+Archive+` set undone_at = now() where repair = $1 and relation = $2 and id = any ($3::text[]::uuid[])`,
+			id, r.stored, restored)
 		return err
 	})
 	return restored, err
