@@ -65,7 +65,7 @@ func (c *repairCommand) Run(ctx context.Context, out *output, pg *postgres) erro
 	if len(plan.Repair.Groups) == 0 {
 		return c.finish(out, plan, nil, "repair.json")
 	}
-	if !c.Yes && !agreed(out, *plan.Repair) {
+	if !c.Yes && !agreed(out, *plan.Repair, c.Keep) {
 		return usage("nothing was changed")
 	}
 	run, err := repair.Apply(ctx, config, *plan.Repair, c.Plan != "", database)
@@ -92,13 +92,13 @@ func (c *repairCommand) validate(pg *postgres) (*pgx.ConnConfig, error) {
 }
 
 // agreed asks whether to go on.
-func agreed(out *output, plan history.Repair) bool {
+func agreed(out *output, plan history.Repair, keep string) bool {
 	rows := 0
 	for _, g := range plan.Groups {
 		rows += len(g.Cancel)
 	}
 	fmt.Fprintf(out.stderr, "%s: %d groups break an invariant, and %d rows would be cancelled (keep: %s). Each is archived first. Go on? [y/N] ",
-		redact(plan.Database), len(plan.Groups), rows, plan.Keep)
+		redact(plan.Database), len(plan.Groups), rows, keep)
 	answer, err := bufio.NewReader(os.Stdin).ReadString('\n')
 	answer = strings.ToLower(strings.TrimSpace(answer))
 	return err == nil && (answer == "y" || answer == "yes")
