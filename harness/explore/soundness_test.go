@@ -209,9 +209,9 @@ func TestReducedLosesNothing(t *testing.T) {
 		require.Empty(t, strings.Join(c.differences, "\n"))
 		return
 	}
-	wanted, seed := 35, int64(1)
+	wanted, seed := 16, int64(1)
 	if testing.Short() {
-		wanted = 12
+		wanted = 8
 	}
 	if n, err := strconv.Atoi(os.Getenv("INTERLOCK_EXPLORE_PROGRAMS")); err == nil {
 		wanted = n
@@ -282,11 +282,11 @@ func TestSearchesRepeat(t *testing.T) {
 			e := explorer(t, s.sql)
 			for seed := range int64(1) {
 				p := generate(rand.New(rand.NewSource(seed)), name)
-				for _, config := range []explore.Config{{Strategy: sched.Reduced}, {Strategy: sched.All, Limit: 60}} {
+				for _, config := range []explore.Config{{Strategy: sched.Reduced}, {Strategy: sched.All, Limit: 20}} {
 					config.Workers = 1
 					first, err := search(t, e, p, config)
 					require.NoError(t, err)
-					for config.Workers = range 3 { // 0: as many as there are cores
+					for config.Workers = range 2 { // 0: as many as there are cores
 						again, err := search(t, e, p, config)
 						require.NoError(t, err)
 						require.Equal(t, first.list, again.list, "%d workers; %s", config.Workers, alone(p))
