@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -224,6 +225,10 @@ func TestClientsThatMisbehave(t *testing.T) {
 			}
 			return race.Answer{}
 		}, "an interleaving was cut short after 30 steps", 0},
+		"waits for an answer that does not come": {func(ctx context.Context, conn *pgx.Conn) race.Answer {
+			_, err := conn.Exec(ctx, `select pg_sleep(600)`)
+			return race.Answer{Err: err}
+		}, "finding out what \"select pg_sleep(600)\" touches: nothing happened for 200ms", 200 * time.Millisecond},
 		"leaves a transaction open": {func(ctx context.Context, conn *pgx.Conn) race.Answer {
 			_, err := conn.Exec(ctx, `begin`)
 			return race.Answer{Err: err}
@@ -235,6 +240,11 @@ func TestClientsThatMisbehave(t *testing.T) {
 			require.NoError(t, err)
 			require.Contains(t, got.Trouble, c.says)
 			require.False(t, got.Complete)
+			if name == "waits for an answer that does not come" {
+				all, err := e.Explore(t.Context(), client(c.do), explore.Config{Hang: c.hang, Strategy: sched.All})
+				require.NoError(t, err)
+				require.Contains(t, all.Trouble, `nothing happened for 200ms after the release of client B at "select pg_sleep(600)"`)
+			}
 
 			after, err := e.Explore(t.Context(), readThenInsert(2, pgx.ReadCommitted), explore.Config{AtEnd: true})
 			require.NoError(t, err)
@@ -296,4 +306,28 @@ func TestTimeouts(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorContains(t, got.Err, "nobody can go on")
 	require.ErrorContains(t, got.Err, "B waits for a lock")
+}
+
+// A client that goes another way each time is no race: the same choices come to something else, be it that a step is answered differently, or that
+// other clients can go on. It is said, and not taken for the end of the search.
+func TestDivergence(t *testing.T) {
+	for name, build := range map[string]func(times int64) []string{
+		"another statement": func(n int64) []string {
+			return []string{fmt.Sprintf(`select count(*) from taken where slot <> '%d'`, n), `insert into taken values ('s')`}
+		},
+		"more of them": func(n int64) []string { return slices.Repeat([]string{`insert into taken values ('s')`}, int(n%2)+1) },
+	} {
+		for _, strategy := range []sched.Strategy{sched.All, sched.Reduced} {
+			t.Run(fmt.Sprint(name, " ", strategy), func(t *testing.T) {
+				var times atomic.Int64
+				got, err := explorer(t, plain).Explore(t.Context(), func() race.Scenario {
+					n := times.Add(1)
+					return scenario("", build(n), []string{`insert into taken values ('s')`, `select count(*) from taken`})()
+				}, explore.Config{Strategy: strategy, Workers: 1})
+				require.NoError(t, err)
+				require.ErrorIs(t, got.Err, sched.ErrDiverged, "%+v", got.Exploration)
+				require.False(t, got.Complete)
+			})
+		}
+	}
 }

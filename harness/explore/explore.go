@@ -209,7 +209,7 @@ func (x *search) begin(ctx context.Context, e *Explorer) error {
 			e.catalog = &read
 		}
 		var err error
-		if x.survey, err = newSurvey(ctx, x.build, e); err != nil {
+		if x.survey, err = newSurvey(ctx, x.build, x.Hang, e); err != nil {
 			return err
 		}
 		config.Catalog = x.survey.catalog.Catalog

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -28,6 +29,7 @@ type survey struct {
 
 	mu    sync.Mutex
 	arena *arena.Arena
+	hang  time.Duration
 	locks locks
 	texts map[string]facts
 	kept  map[string]facts // beyond this search
@@ -57,9 +59,9 @@ func (f facts) of(now, before sched.Footprint) sched.Footprint {
 	return f.touched.Join(now)
 }
 
-func newSurvey(ctx context.Context, build func() race.Scenario, e *Explorer) (*survey, error) {
+func newSurvey(ctx context.Context, build func() race.Scenario, hang time.Duration, e *Explorer) (*survey, error) {
 	s := &survey{
-		build: build, catalog: *e.catalog, arena: e.survey.arena, locks: e.survey.locks, texts: map[string]facts{}, kept: e.texts,
+		build: build, catalog: *e.catalog, arena: e.survey.arena, hang: hang, locks: e.survey.locks, texts: map[string]facts{}, kept: e.texts,
 	}
 	for _, c := range build().Clients {
 		s.settings = append(s.settings, fmt.Sprint(c.Settings))
@@ -106,8 +108,13 @@ func (s *survey) of(ctx context.Context, client int, before []wire.Step, step wi
 			return f, nil
 		}
 	}
-	t, err := s.try(ctx, client, before, step)
+	short, cancel := context.WithTimeoutCause(ctx, s.hang, fmt.Errorf("%w for %v", errHangs, s.hang))
+	defer cancel()
+	t, err := s.try(short, client, before, step)
 	if err != nil {
+		if short.Err() != nil {
+			err = context.Cause(short)
+		}
 		return facts{}, fmt.Errorf("finding out what %q touches: %w", brief(step.SQL), err)
 	}
 	f := s.judge(step.SQL, known, t)

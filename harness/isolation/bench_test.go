@@ -21,7 +21,7 @@ import (
 )
 
 // The benchmarks run specs with PostgreSQL's isolationtester and with ours, on the same server, and report how many times faster ours is: the median
-// of rounds in which they take turns, for what else the machine does to fall on both. It takes apt-get install postgresql-server-dev-15, and
+// of rounds in which they take turns, for what else the machine does to fall on both. It takes apt-get install postgresql-client-15, and
 //
 //	go test -run '^$' -bench . -benchtime 5x ./harness/isolation
 
@@ -67,7 +67,7 @@ func BenchmarkSample(b *testing.B) {
 }
 
 func compare(b *testing.B, n int, specs ...isolation.Named) {
-	program := isolationtester(b)
+	program := servertest.Isolationtester(b)
 	srv := servertest.Server(b)
 	tester := open(b, isolation.Config{Servers: servers(b, n)})
 	var theirs, ours, ratios []float64
@@ -97,19 +97,6 @@ func compare(b *testing.B, n int, specs ...isolation.Named) {
 	b.ReportMetric(float64(permutations)/median(theirs), "isolationtester/s")
 	b.ReportMetric(float64(permutations)/median(ours), "ours/s")
 	b.ReportMetric(median(ratios), "times-faster")
-}
-
-// isolationtester is where the development files of PostgreSQL have it.
-func isolationtester(b *testing.B) string {
-	libraries, err := exec.Command("pg_config", "--pkglibdir").Output()
-	if err != nil {
-		b.Skip("no pg_config; try: apt-get install postgresql-server-dev-15")
-	}
-	program := filepath.Join(strings.TrimSpace(string(libraries)), "pgxs/src/test/isolation/isolationtester")
-	if _, err := os.Stat(program); err != nil {
-		b.Skip("no isolationtester; try: apt-get install postgresql-server-dev-15")
-	}
-	return program
 }
 
 // environment is that of pg_isolation_regress, and PostgreSQL's defaults where our servers have others.

@@ -355,12 +355,10 @@ func TestSpec(t *testing.T) {
 			return out.String()
 		},
 		"isolationtester": func(t *testing.T, spec string) string {
-			tester, err := isolationtester()
-			if err != nil {
-				t.Skipf("there is no isolationtester: %v; try: apt-get install postgresql-server-dev-15", err)
-			}
+			tester := servertest.Isolationtester(t)
 			db := servertest.Database(t, "")
 			var out []byte
+			var err error
 			for range 2 { // the teardown has to leave nothing
 				cmd := exec.CommandContext(t.Context(), tester, db.DSN())
 				cmd.Stdin = strings.NewReader(spec)
@@ -393,15 +391,6 @@ func TestSpec(t *testing.T) {
 			})
 		}
 	}
-}
-
-// isolationtester finds PostgreSQL's tool.
-func isolationtester() (string, error) {
-	found, err := filepath.Glob("/usr/lib/postgresql/*/lib/pgxs/src/test/isolation/isolationtester")
-	if len(found) > 0 {
-		return found[len(found)-1], err
-	}
-	return exec.LookPath("isolationtester")
 }
 
 func TestGo(t *testing.T) {

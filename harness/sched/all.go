@@ -13,8 +13,10 @@ type exhaustive struct {
 
 type branch struct {
 	prefix      []byte
+	past        uint64 // the chain of what all choices but the last have caused when they were made before
 	out, ready  bool
 	run         *Run
+	chain       []uint64 // by step: what the choices until then have caused
 	choices     [][]byte // by step after the prefix: the clients that could have been chosen instead
 	preempts    []bool   // by step after the prefix: choosing one of them costs a preemption more
 	preemptions int
@@ -80,14 +82,31 @@ func forced(r *Run, held []Step) (int, Status) {
 	return client, Running
 }
 
-func (x *exhaustive) observe(*Run, Event, int) error { return nil }
+func (x *exhaustive) observe(r *Run, e Event, _ int) error {
+	b := r.plan.(*branch)
+	var past uint64
+	if n := len(b.chain); n > 0 {
+		past = b.chain[n-1]
+	}
+	b.chain = append(b.chain, past*prime^sign(e))
+	if at := len(b.chain); at == len(b.prefix)-1 && b.chain[at-1] != b.past {
+		return ErrDiverged
+	}
+	return nil
+}
+
+// prime is odd, so that multiplying by it loses nothing.
+const prime = 0x100000001b3
 
 func (x *exhaustive) end(r *Run) {
 	b := r.plan.(*branch)
 	b.out, b.ready, b.run, b.preemptions = false, true, r, r.Preemptions
 }
 
-func (x *exhaustive) abandon(r *Run) { *r.plan.(*branch) = branch{prefix: r.plan.(*branch).prefix} }
+func (x *exhaustive) abandon(r *Run) {
+	b := r.plan.(*branch)
+	*b = branch{prefix: b.prefix, past: b.past}
+}
 
 func (x *exhaustive) settle() *Run {
 	for len(x.levels[x.level]) == 0 {
@@ -111,12 +130,16 @@ func (x *exhaustive) settle() *Run {
 		if level == len(x.levels) && len(others) > 0 {
 			x.levels = append(x.levels, nil)
 		}
+		var past uint64
+		if at+i > 0 {
+			past = b.chain[at+i-1]
+		}
 		for _, client := range others {
 			prefix := make([]byte, 0, at+i+1)
 			for _, step := range b.run.Schedule[:at+i] {
 				prefix = append(prefix, byte(step.Client))
 			}
-			x.levels[level] = append(x.levels[level], &branch{prefix: append(prefix, client)})
+			x.levels[level] = append(x.levels[level], &branch{prefix: append(prefix, client), past: past})
 		}
 	}
 	return b.run

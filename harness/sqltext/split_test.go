@@ -79,6 +79,7 @@ func FuzzSplit(f *testing.F) {
 		"COPY t FROM STDIN;\n1;2\n\\.\n\\echo x\nSELECT 1 \\gexec\n",
 		"\uFEFF점검; é'한;글'$é$;$é$\x80\x00(;)",
 		"copy t from stdin; select 1;\n'",
+		";\uFEFF",
 	} {
 		f.Add(sql)
 	}
@@ -102,7 +103,10 @@ func FuzzSplit(f *testing.F) {
 				if !strings.HasPrefix(p.Text, "\uFEFF") && strings.ContainsAny(p.Text, "'\"$") {
 					require.True(t, strings.Contains(p.Text, "--") || strings.Contains(p.Text, "/*"), "%q is not blank", p.Text)
 				}
-			case SQL: // on its own, it is one statement still
+			case SQL: // on its own, it is one statement still, unless that makes a file's mark of a name's first letter
+				if strings.HasPrefix(p.Text, "\uFEFF") {
+					continue
+				}
 				again := Split(p.Text)
 				require.Len(t, again, 1, "%q", p.Text)
 				require.Equal(t, p.Text, again[0].Text)
