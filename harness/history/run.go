@@ -53,6 +53,7 @@ type Run struct {
 	Cells    []Cell  `json:"cells,omitempty"`
 	Check    *Check  `json:"check,omitempty"`
 	Repair   *Repair `json:"repair,omitempty"`
+	Gate     *Gate   `json:"gate,omitempty"`
 }
 
 // Kind says what made a run.
@@ -65,6 +66,7 @@ const (
 	KindReplay  Kind = "replay"
 	KindCheck   Kind = "check"
 	KindRepair  Kind = "repair"
+	KindGate    Kind = "gate"
 )
 
 // Tool is the Interlock that made the run.
