@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/pressly/goose/v3"
 
 	"github.com/interlock-pg/interlock/harness/sqltext"
 )
@@ -74,6 +76,59 @@ func (s Set) Apply(ctx context.Context, config *pgx.ConnConfig, upTo int64) (don
 		done = append(done, Applied{Migration: m, Duration: time.Since(start)})
 	}
 	return done, err
+}
+
+// ApplyOne applies one migration to a database that has those before it, as their tool would.
+func (s Set) ApplyOne(ctx context.Context, config *pgx.ConnConfig, version int64) (Applied, error) {
+	m, found := s.At(version)
+	if !found {
+		return Applied{}, fmt.Errorf("there is no migration %d in %s; try one of %d", version, s.Dir, s.Versions())
+	}
+	if s.Layout != Goose {
+		s.Migrations = []Migration{m}
+	}
+	done, err := s.Apply(ctx, config, version)
+	if err != nil {
+		return Applied{Migration: m}, err
+	}
+	if len(done) == 0 { // goose has it in its ledger
+		return Applied{Migration: m}, nil
+	}
+	return done[len(done)-1], nil
+}
+
+// Down reverts, newest first, the migrations with a version above to; zero reverts all. Of goose, it is those that its ledger has. Of other
+// layouts, it is all of the set, and each must have its Undo, which is sent as the tool sends a file. Applied.Duration is the time it took.
+func (s Set) Down(ctx context.Context, config *pgx.ConnConfig, to int64) (done []Applied, err error) {
+	if s.Layout == Goose {
+		return s.goose(config, gooseDown, func(p *goose.Provider) ([]*goose.MigrationResult, error) {
+			return p.DownTo(ctx, max(to, 0))
+		})
+	}
+	for _, m := range slices.Backward(s.Migrations) {
+		if m.Version <= to {
+			break
+		}
+		if m.Undo == "" {
+			return done, fmt.Errorf("%s has no file that reverts it; try a fresh database and Apply up to version %d", m.Path, to)
+		}
+		undo := Set{Layout: s.Layout, Migrations: []Migration{{Version: m.Version, Path: m.Undo, SQL: m.UndoSQL}}}
+		reverted, err := undo.Apply(ctx, config, 0)
+		if err != nil {
+			return done, err
+		}
+		done = append(done, Applied{Migration: m, Duration: reverted[0].Duration})
+	}
+	return done, nil
+}
+
+// Reverts reports whether a migration says how it is reverted.
+func (s Set) Reverts(m Migration) bool {
+	if s.Layout != Goose {
+		return m.Undo != ""
+	}
+	at := gooseDown.FindStringIndex(m.SQL)
+	return at != nil && len(sqltext.Split(m.SQL[at[1]:])) > 0
 }
 
 // plan is what will be sent of one file.

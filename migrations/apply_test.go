@@ -3,6 +3,7 @@ package migrations_test
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -148,9 +149,89 @@ func TestApplyTrouble(t *testing.T) {
 	require.Empty(t, b.objects(), "goose reads all files before it begins")
 }
 
-func TestDownOtherLayout(t *testing.T) {
-	_, err := migrations.Set{Layout: migrations.Plain}.Down(t.Context(), nil, 0)
-	require.ErrorContains(t, err, "try a fresh database")
+// Each tool's way back: the schema is empty again. What has none says so.
+func TestDownOtherLayouts(t *testing.T) {
+	for name, files := range map[string]map[string]string{
+		"golang-migrate": {"1_a.up.sql": `CREATE TABLE a (); CREATE TABLE b ();`, "1_a.down.sql": `DROP TABLE b; DROP TABLE a;`},
+		"flyway":         {"V1__a.sql": `CREATE TABLE a ();`, "U1__a.sql": `DROP TABLE a;`, "V2__b.sql": `CREATE TABLE b ();`, "U2__back.sql": `DROP TABLE b;`},
+		"prisma": {
+			"1_a/migration.sql": `CREATE TABLE a ();`, "1_a/rollback.sql": `DROP TABLE a;`,
+			"b/migration.sql": `CREATE TABLE b ();`, "b/down.sql": `DROP TABLE b;`,
+		},
+		"plain":       {"1_a.sql": `CREATE TABLE a ();`, "1_a_rollback.sql": `DROP TABLE a;`, "2.sql": `CREATE TABLE b ();`, "2.down.sql": `DROP TABLE b;`},
+		"plain, bare": {"a.sql": `CREATE TABLE a ();`, "rollback.sql": `DROP TABLE a;`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, dir := setup(t), t.TempDir()
+			write(t, dir, files)
+			set, err := migrations.Open(dir, "")
+			require.NoError(t, err)
+			require.True(t, set.Reverts(set.Migrations[0]))
+			_, err = set.Apply(b.ctx, b.config, 0)
+			require.NoError(t, err)
+			done, err := set.Down(b.ctx, b.config, 0)
+			require.NoError(t, err)
+			require.Len(t, done, len(set.Migrations))
+			require.Empty(t, b.objects())
+		})
+	}
+	_, err := migrations.Set{Layout: migrations.Plain, Migrations: []migrations.Migration{{Version: 1, Path: "1.sql"}}}.Down(t.Context(), nil, 0)
+	require.ErrorContains(t, err, "1.sql has no file that reverts it")
+}
+
+func TestApplyOne(t *testing.T) {
+	for _, layout := range migrations.Layouts() {
+		t.Run(string(layout), func(t *testing.T) {
+			b := setup(t)
+			head := map[migrations.Layout]string{migrations.Goose: "-- +goose Up\n"}[layout]
+			set := migrations.Set{Layout: layout, Migrations: []migrations.Migration{
+				{Version: 1, Path: "1_a.sql", SQL: head + "CREATE TABLE a ();"}, {Version: 2, Path: "2_b.sql", SQL: head + "CREATE TABLE b ();"},
+				{Version: 3, Path: "3_c.sql", SQL: head + "CREATE TABLE c ();"},
+			}}
+			_, err := set.Apply(b.ctx, b.config, 1)
+			require.NoError(t, err)
+			one, err := set.ApplyOne(b.ctx, b.config, 2)
+			require.NoError(t, err)
+			require.Equal(t, int64(2), one.Migration.Version)
+			require.Equal(t, []string{"table a", "table b"}, b.objects())
+			_, err = set.ApplyOne(b.ctx, b.config, 4)
+			require.ErrorContains(t, err, "there is no migration 4")
+		})
+	}
+}
+
+// What is put in is executed there: between the statements before and those after, whatever the layout.
+func TestInsert(t *testing.T) {
+	files := map[migrations.Layout]string{
+		migrations.Goose: "-- a;\n-- +goose Up\nCREATE TABLE a ();\n-- +goose StatementBegin\nDO $$ BEGIN CREATE TABLE b (); END $$;\n" +
+			"-- +goose StatementEnd\nCREATE TABLE c (); -- last\n-- +goose Down\nDROP TABLE a;\n",
+		migrations.Plain:  "-- a;\nCREATE TABLE a ();\nDO $$ BEGIN CREATE TABLE b (); END $$; CREATE TABLE c () -- last",
+		migrations.Flyway: "CREATE TABLE a ();CREATE TABLE b ();CREATE TABLE c ()",
+		migrations.Prisma: "CREATE TABLE a ();CREATE TABLE b ();CREATE TABLE c ()",
+	}
+	for layout, sql := range files {
+		for after, want := range map[int]int{0: 1, 1: 2, 2: 3, 3: 4} {
+			t.Run(fmt.Sprint(layout, " ", after), func(t *testing.T) {
+				set := migrations.Set{Layout: layout, Migrations: []migrations.Migration{{Version: 1, Path: "1_a.sql", SQL: sql}}}
+				statements, transaction := set.Statements(set.Migrations[0])
+				require.Len(t, statements, 3)
+				require.Equal(t, layout != migrations.Plain, transaction)
+				for _, s := range statements {
+					require.Equal(t, s.Text, sql[s.Offset:s.Offset+len(s.Text)])
+					require.Equal(t, 1+strings.Count(sql[:s.Offset], "\n"), s.Line)
+				}
+				with := set.Insert(1, after, "CREATE TABLE z ();")
+				statements, _ = with.Statements(with.Migrations[0])
+				require.Len(t, statements, 4)
+				require.Equal(t, "CREATE TABLE z ();", statements[want-1].Text, with.Migrations[0].SQL)
+				b := setup(t)
+				_, err := with.Apply(b.ctx, b.config, 0)
+				require.NoError(t, err)
+				require.Equal(t, []string{"table a", "table b", "table c", "table z"}, b.objects())
+				require.Equal(t, sql, set.Migrations[0].SQL)
+			})
+		}
+	}
 }
 
 // A failure on the way down is found below the annotation, though the same statement stands above it.

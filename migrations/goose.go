@@ -21,17 +21,6 @@ import (
 	"github.com/interlock-pg/interlock/harness/sqltext"
 )
 
-// Down reverts, newest first, what [Set.Apply] applied with a version above to; zero reverts all. It knows goose only, whose ledger says what is
-// there. Applied.Duration is the time it took to revert.
-func (s Set) Down(ctx context.Context, config *pgx.ConnConfig, to int64) ([]Applied, error) {
-	if s.Layout != Goose {
-		return nil, fmt.Errorf("reverting a %s set is not supported; try a fresh database and Apply up to version %d", s.Layout, to)
-	}
-	return s.goose(config, gooseDown, func(p *goose.Provider) ([]*goose.MigrationResult, error) {
-		return p.DownTo(ctx, max(to, 0))
-	})
-}
-
 func (s Set) gooseUp(ctx context.Context, config *pgx.ConnConfig, upTo int64) ([]Applied, error) {
 	if upTo <= 0 {
 		upTo = math.MaxInt64

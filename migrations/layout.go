@@ -24,8 +24,8 @@ const (
 	Goose         Layout = "goose"          // 001_name.sql, with "-- +goose Up" inside
 	GolangMigrate Layout = "golang-migrate" // 1_name.up.sql and 1_name.down.sql
 	Flyway        Layout = "flyway"         // V1_2__name.sql, U1_2__name.sql (undo), R__name.sql (repeatable, applied last); folders below too
-	Prisma        Layout = "prisma"         // 20251110093000_name/migration.sql, in the order of the folders' names
-	Plain         Layout = "plain"          // *.sql, numbers within names compared as numbers
+	Prisma        Layout = "prisma"         // 20251110093000_name/migration.sql, in the order of the folders' names; down.sql or rollback.sql beside it
+	Plain         Layout = "plain"          // *.sql, numbers within names compared as numbers; NAME.down.sql, NAME_rollback.sql; rollback.sql of the last
 )
 
 // Layouts returns the known layouts.
@@ -59,6 +59,23 @@ type entry struct {
 	sql     string
 }
 
+// reverts reports whether the file is for reverting another.
+func (e entry) reverts(layout Layout, up entry) bool {
+	switch {
+	case layout == Prisma:
+		return path.Dir(e.path) == path.Dir(up.path)
+	case layout == Plain && (e.name != "" || len(e.version) == 0):
+		return e.name == up.name && slices.Equal(e.version, up.version)
+	default:
+		return slices.Equal(e.version, up.version)
+	}
+}
+
+// bare reports whether the file is called just rollback, or down: then it is for the last one.
+func (e entry) bare() bool {
+	return e.undo && path.Dir(e.path) == "." && e.name == "" && len(e.version) == 0
+}
+
 // rules are what tells a layout's files, and their order.
 type rules struct {
 	looks   string         // for people: what its files look like
@@ -85,13 +102,13 @@ var layouts = map[Layout]rules{
 	},
 	Prisma: {
 		looks:   "20251110093000_name/migration.sql",
-		pattern: regexp.MustCompile(`^(?:(?P<version>\d+)_)?(?P<name>[^/]*)/migration\.sql$`),
+		pattern: regexp.MustCompile(`^(?:(?P<version>\d+)_)?(?P<name>[^/]*)/(?:migration|(?P<undo>down|rollback))\.sql$`),
 		compare: byFolder,
 		loose:   true,
 	},
 	Plain: {
 		looks:   "*.sql",
-		pattern: regexp.MustCompile(`^(?P<version>\d+(?:\.\d+)*)?[_. -]*(?P<name>[^/]*)\.sql$`),
+		pattern: regexp.MustCompile(`^(?P<version>\d+(?:\.\d+)*)?(?:[_. -]*(?P<name>[^/]*?))??(?P<undo>(?:^|[_.-])(?:down|rollback))?\.sql$`),
 		compare: byNature,
 	},
 }
@@ -327,8 +344,10 @@ func arrange(layout Layout, entries []entry) ([]Migration, error) {
 	rule := layouts[layout]
 	slices.SortFunc(entries, rule.compare)
 	var ups, undos []entry
-	for _, e := range entries {
-		if e.undo {
+	for i, e := range entries {
+		// A plain file called rollback is one that reverts only if there is another for it to revert.
+		if e.undo && (layout != Plain || slices.ContainsFunc(entries, func(up entry) bool { return !up.undo && e.reverts(layout, up) }) ||
+			e.bare() && i > 0) {
 			undos = append(undos, e)
 		} else {
 			ups = append(ups, e)
@@ -363,8 +382,8 @@ func arrange(layout Layout, entries []entry) ([]Migration, error) {
 		case whole && i > 0:
 			m.Version = out[i-1].Version + 1
 		}
-		if j := slices.IndexFunc(undos, func(u entry) bool { return slices.Equal(u.version, e.version) }); j >= 0 && !e.repeat {
-			m.Undo = undos[j].path
+		if j := slices.IndexFunc(undos, func(u entry) bool { return u.reverts(layout, e) || u.bare() && i == len(ups)-1 }); j >= 0 && !e.repeat {
+			m.Undo, m.UndoSQL = undos[j].path, undos[j].sql
 		}
 		out = append(out, m)
 	}

@@ -18,8 +18,13 @@ func tree(t *testing.T, files map[string]string) {
 	t.Helper()
 	t.Chdir(t.TempDir())
 	require.NoError(t, os.Mkdir("m", 0o755))
+	write(t, "m", files)
+}
+
+func write(t *testing.T, dir string, files map[string]string) {
+	t.Helper()
 	for name, text := range files {
-		name = filepath.Join("m", name)
+		name = filepath.Join(dir, name)
 		require.NoError(t, os.MkdirAll(filepath.Dir(name), 0o755))
 		require.NoError(t, os.WriteFile(name, []byte(text), 0o644))
 	}
@@ -65,6 +70,10 @@ func TestOpen(t *testing.T) {
 		"plain, no numbers": {
 			files: map[string]string{"v10.sql": "", "v2.sql": "", "1.1_x.sql": ""},
 			want:  "plain\n1 1.1 x m/1.1_x.sql\n2  v2 m/v2.sql\n3  v10 m/v10.sql",
+		},
+		"plain, files that revert": {
+			files: map[string]string{"1_a.sql": "", "1_a_rollback.sql": "", "2.sql": "", "2.down.sql": "", "3_rollback.sql": "", "shutdown.sql": "", "rollback.sql": ""},
+			want:  "plain\n1 1 a m/1_a.sql m/1_a_rollback.sql\n2 2 2 m/2.sql m/2.down.sql\n3 3 3 m/3_rollback.sql\n4  shutdown m/shutdown.sql m/rollback.sql",
 		},
 		"a mixture, settled": {
 			files:  map[string]string{"1_a.sql": up, "V1__b.sql": "", "x/migration.sql": ""},

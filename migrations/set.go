@@ -7,8 +7,11 @@ import (
 	"encoding/hex"
 	"io/fs"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/interlock-pg/interlock/harness/sqltext"
 )
 
 // Set is a series of migrations. It is data: reading it again, or changing the files, does not change it.
@@ -36,6 +39,7 @@ type Migration struct {
 	Undo     string `json:"undo,omitempty"` // path of the file that reverts it; empty: none, or the same file (goose)
 	Checksum string `json:"checksum"`       // SHA-256 of the file's bytes, in hex
 	SQL      string `json:"-"`              // what the file holds
+	UndoSQL  string `json:"-"`              // what the file that reverts it holds
 }
 
 // Label is the name in words, for people, as "partial unique indexes".
@@ -48,19 +52,78 @@ func (m Migration) Label() string {
 func (s Set) Scripts(version int64) []string {
 	var scripts []string
 	for _, m := range s.UpTo(version) {
-		sql := m.SQL
-		if s.Layout == Goose {
-			if at := gooseUp.FindStringIndex(sql); at != nil {
-				sql = sql[at[1]:]
-			}
-			if at := gooseDown.FindStringIndex(sql); at != nil {
-				sql = sql[:at[0]]
-			}
-		}
-		scripts = append(scripts, strings.TrimSpace(sql)+"\n")
+		from, to := s.section(m)
+		scripts = append(scripts, strings.TrimSpace(m.SQL[from:to])+"\n")
 	}
 	return scripts
 }
+
+// section returns where in the file is what it applies: between the annotations of goose, or all of it.
+func (s Set) section(m Migration) (from, to int) {
+	to = len(m.SQL)
+	if s.Layout != Goose {
+		return 0, to
+	}
+	if at := gooseUp.FindStringIndex(m.SQL); at != nil {
+		from = at[1]
+	}
+	if at := gooseDown.FindStringIndex(m.SQL[from:]); at != nil {
+		to = from + at[0]
+	}
+	return from, to
+}
+
+// Statements returns what a migration executes, with places in its file, and whether its tool has all of it in one transaction. Statements that
+// begin or end a transaction themselves are among them.
+func (s Set) Statements(m Migration) (statements []sqltext.Statement, transaction bool) {
+	from, to := s.section(m)
+	line := strings.Count(m.SQL[:from], "\n")
+	for _, one := range sqltext.Split(m.SQL[from:to]) {
+		one.Offset += from
+		one.Line += line
+		statements = append(statements, one)
+	}
+	switch {
+	case s.Layout == Goose:
+		return statements, !gooseBare.MatchString(m.SQL)
+	case manners[s.Layout].whole:
+		return statements, len(statements) > 1 // one statement alone is a transaction only if it wants to be
+	}
+	p, err := manners[s.Layout].plan(m)
+	return statements, err == nil && p.transaction
+}
+
+// Insert returns the set with SQL put into one of its migrations after so many of its statements, where it is executed as they are.
+func (s Set) Insert(version int64, after int, sql string) Set {
+	s.Migrations = slices.Clone(s.Migrations)
+	for i := range s.Migrations {
+		m := &s.Migrations[i]
+		if m.Version != version {
+			continue
+		}
+		at, _ := s.section(*m)
+		if statements, _ := s.Statements(*m); after > 0 {
+			last := statements[after-1]
+			at = last.Offset + len(last.Text)
+			if end := gooseBlock.FindStringIndex(m.SQL[at:]); s.Layout == Goose && end != nil {
+				at += end[1]
+			}
+		}
+		before, semicolon := strings.TrimRight(m.SQL[:at], " \t\r\n"), ""
+		if after > 0 && !strings.HasSuffix(before, ";") && !gooseEnd.MatchString(before) {
+			semicolon = ";"
+		}
+		m.SQL = before + semicolon + "\n" + sql + "\n" + m.SQL[at:]
+		m.Checksum = checksum(m.SQL)
+	}
+	return s
+}
+
+var (
+	gooseBare  = regexp.MustCompile(`(?mi)^--+[ \t]*\+goose[ \t]+NO[ \t]+TRANSACTION[ \t\r]*$`)
+	gooseEnd   = regexp.MustCompile(`(?i)--+[ \t]*\+goose[ \t]+StatementEnd[ \t\r]*$`)
+	gooseBlock = regexp.MustCompile(`(?i)^\s*--+[ \t]*\+goose[ \t]+StatementEnd[ \t\r]*`) // the end of a block whose last statement is before
+)
 
 // At returns the migration with this version.
 func (s Set) At(version int64) (Migration, bool) {
