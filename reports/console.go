@@ -54,6 +54,10 @@ func (p *printer) story(s story) {
 	if s.verdictFirst {
 		p.verdict(s)
 	}
+	for _, pg := range s.pages {
+		p.line("")
+		p.page(pg)
+	}
 	for _, t := range s.tables {
 		p.line("")
 		p.table("", t)
@@ -72,6 +76,9 @@ func (p *printer) story(s story) {
 			p.line("")
 			p.proof(proof)
 		}
+	}
+	if s.again != "" {
+		p.line("  Again: " + s.again)
 	}
 }
 
