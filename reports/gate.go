@@ -97,7 +97,7 @@ func (s *story) gate(run history.Run) func(tone) string {
 				return "Unknown: nothing was judged."
 			}
 			if base != "" {
-				return "No migration to judge: there is none " + base + "."
+				return "No migration to judge among those " + base + "."
 			}
 			return "No migration to judge."
 		}
@@ -351,29 +351,26 @@ func tried(t history.Trial, findings []history.Finding) trial {
 
 // statements returns what the run showed of each statement.
 func statements(all []history.Statement) table {
-	rewrites := slices.ContainsFunc(all, func(s history.Statement) bool { return len(s.Rewrote) > 0 })
-	t := table{caption: "statements", head: []string{"line", "statement", "locks", "took"}}
-	if rewrites {
-		t.head = slices.Insert(t.head, 3, "rewrote")
-	}
+	t := table{caption: "statements", head: []string{"line", "statement", "locked and rewrote", "took"}}
 	for _, s := range all {
-		var locks []string
+		var did []string
 		for _, l := range s.Locks {
 			lock := say("%s on %s", l.Mode, l.Table)
 			if l.Blocks != "" {
 				lock += say(", blocks %s", l.Blocks)
 			}
-			locks = append(locks, lock)
+			did = append(did, lock)
+		}
+		if rewrote := sentences(s.Rewrote); rewrote != nil {
+			did = append(did, "rewrote "+strings.Join(rewrote, ", "))
 		}
 		took := s.Took.Short()
 		if s.Rows > 0 {
 			took += " at " + thousands(s.Rows) + nbsp + "rows"
 		}
-		row := []text{{words: fmt.Sprint(s.Line)}, {words: clean(s.Brief())}, {words: cmp.Or(strings.Join(locks, "\n"), "none")}, {words: took}}
-		if rewrites {
-			row = slices.Insert(row, 3, text{words: cmp.Or(strings.Join(sentences(s.Rewrote), ", "), "nothing")})
-		}
-		t.rows = append(t.rows, row)
+		t.rows = append(t.rows, []text{
+			{words: fmt.Sprint(s.Line)}, {words: clean(s.Brief())}, {words: cmp.Or(strings.Join(did, "\n"), "nothing")}, {words: took},
+		})
 	}
 	return t
 }

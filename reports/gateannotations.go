@@ -11,30 +11,33 @@ import (
 	"github.com/interlock-pg/interlock/harness/history"
 )
 
-// annotateGate writes an annotation a finding, at its place in the file. What is silenced has none. A trial that failed without a finding is
-// an error, and one that could not be made a warning, on the file as a whole.
+// levels are how GitHub calls what stands out.
+var levels = map[tone]string{bad: "error", open: "warning", plain: "notice"}
+
+// annotateGate writes an annotation a finding, at its place in the file. What is silenced has none. What keeps a migration from shipping, or from
+// being judged, without a finding is about its file as a whole.
 func annotateGate(b *bytes.Buffer, g history.Gate) {
 	for _, j := range g.Migrations {
-		pg, seen := judged(j), map[history.TrialName]bool{}
+		worst, explained := plain, map[history.TrialName]bool{}
 		for _, f := range ordered(j) {
 			if f.Allowed != "" {
 				continue
 			}
-			seen[f.Trial] = true
 			one := found(f, j)
-			level := map[tone]string{bad: "error", open: "warning", plain: "notice"}[one.tone]
-			annotate(b, level, cmp.Or(f.File, j.Path), f.Line, f.Column, one.rule, one.plain())
+			if f.Counts() {
+				worst, explained[f.Trial] = bad, true
+			}
+			annotate(b, levels[one.tone], cmp.Or(f.File, j.Path), f.Line, f.Column, one.rule, one.plain())
 		}
-		explained := len(seen) > 0
+		pg := judged(j)
 		for _, t := range pg.trials {
-			if t.tone == open || t.tone == bad && !seen[t.name] {
-				level := map[tone]string{bad: "error", open: "warning"}[t.tone]
-				annotate(b, level, j.Path, 0, 0, "interlock "+t.title, strings.Join(append([]string{t.says}, t.details...), "\n"))
-				explained = true
+			if t.tone == open || t.tone == bad && !explained[t.name] {
+				worst = max(worst, t.tone)
+				annotate(b, levels[t.tone], j.Path, 0, 0, "interlock "+t.title, strings.Join(append([]string{t.says}, t.details...), "\n"))
 			}
 		}
-		if pg.tone >= open && !explained {
-			annotate(b, map[tone]string{bad: "error", open: "warning"}[pg.tone], j.Path, 0, 0, "interlock gate", pg.verdict)
+		if pg.tone >= open && pg.tone > worst {
+			annotate(b, levels[pg.tone], j.Path, 0, 0, "interlock gate", pg.verdict)
 		}
 	}
 }

@@ -19,7 +19,7 @@ func (p *printer) page(pg page) {
 	if len(pg.trials) > 0 {
 		p.line("")
 		p.say("  ", pg.tone, strip(pg.trials))
-		p.table("  ", trials(pg.trials, false))
+		p.table("  ", trials(pg.trials, true))
 	}
 	for _, t := range pg.tables {
 		p.line("")
@@ -56,7 +56,7 @@ func (p *printer) finding(f finding) {
 		p.say(in, plain, "note: "+aside(f.says, f.rule))
 		return
 	}
-	p.say(in, f.tone, f.weight()+" "+f.says)
+	p.say(in, f.tone, strings.TrimSpace(f.weight()+" "+f.says))
 	for _, line := range f.evidence {
 		p.say(in, plain, "- "+line)
 	}
@@ -84,6 +84,9 @@ func (p *printer) code(in, label string, code []string) {
 	}
 	p.line(in + label + ":")
 	for _, line := range code {
+		if strings.HasPrefix(strings.TrimLeft(line, " "), "::") {
+			line = "/**/" + line // a cast, which GitHub reads as a command if the line begins with it
+		}
 		p.line(in + "  " + line)
 	}
 }
@@ -100,12 +103,12 @@ func (p *printer) list(caption, bullet string, all []string) {
 	}
 }
 
-// trials returns what each trial showed; the details of those that passed only where all are asked for.
+// trials returns what each trial showed, with or without the details of those that failed or are unknown.
 func trials(all []trial, details bool) table {
 	t := table{head: []string{"trial", "what it showed", "took"}}
 	for _, one := range all {
-		words := []string{gateMark(one.tone) + nbsp + one.says}
-		if details || one.tone >= open {
+		words := []string{strings.TrimSpace(gateMark(one.tone) + nbsp + one.says)}
+		if details && one.tone >= open {
 			for _, detail := range one.details {
 				words = append(words, "- "+detail)
 			}

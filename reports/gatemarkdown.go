@@ -48,7 +48,7 @@ func (pg page) body(folds bool) string {
 		}
 		if f.level == "note" {
 			fmt.Fprintf(&b, "\nnote: %s\n", markdown(aside(f.says, f.rule)))
-			fold("more on it", f.reasons())
+			fold("more on it, "+f.shown, f.reasons())
 			continue
 		}
 		fmt.Fprintf(&b, "\n%s %s\n%s", f.weight(), markdown(f.says), f.reasons())
@@ -65,7 +65,7 @@ func (pg page) body(folds bool) string {
 			fmt.Fprintf(&b, "- %s, <code>%s</code>: %s\n", markdown(f.where), markdown(f.rule), markdown(f.allowed))
 		}
 		for _, f := range pg.silenced {
-			fold(f.where+", "+f.rule, "<code>"+markdown(f.brief)+"</code>\n\n"+opening(f.says)+"\n"+f.reasons())
+			fold(f.where+", "+f.rule, "<code>"+markdown(f.brief)+"</code>, "+markdown(f.shown)+"\n\n"+opening(f.says)+"\n"+f.reasons())
 		}
 	}
 	if len(pg.trials) > 0 {
