@@ -369,7 +369,7 @@ func statements(all []history.Statement) table {
 			took += " at " + thousands(s.Rows) + nbsp + "rows"
 		}
 		t.rows = append(t.rows, []text{
-			{words: fmt.Sprint(s.Line)}, {words: clean(s.Brief())}, {words: cmp.Or(strings.Join(did, "\n"), "nothing")}, {words: took},
+			{words: fmt.Sprint(s.Line)}, {words: clean(s.Brief())}, {words: cmp.Or(strings.Join(did, ";\n"), "nothing")}, {words: took},
 		})
 	}
 	return t

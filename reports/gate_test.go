@@ -52,10 +52,10 @@ func TestAMigrationShipsOnlyIfAllSaysSo(t *testing.T) {
 	}
 	require.True(t, ships(gateRun("gate-clean")), "warnings, and what is silenced, do not count")
 	for name, change := range map[string]func(*history.Run, *history.Judged){
-		"the run is unknown":            func(r *history.Run, _ *history.Judged) { r.Verdict = history.Unknown },
-		"the run has no verdict":        func(r *history.Run, _ *history.Judged) { r.Gate.Migrations[0].Verdict = "" },
-		"the run is violated":           func(r *history.Run, _ *history.Judged) { r.Verdict = history.Violated },
-		"the run was cut short":         func(r *history.Run, _ *history.Judged) { r.Trouble = "interrupted" },
+		"the run is unknown":     func(r *history.Run, _ *history.Judged) { r.Verdict = history.Unknown },
+		"the run has no verdict": func(r *history.Run, _ *history.Judged) { r.Gate.Migrations[0].Verdict = "" },
+		"the run is violated":    func(r *history.Run, _ *history.Judged) { r.Verdict = history.Violated },
+		"the run was cut short":  func(r *history.Run, _ *history.Judged) { r.Trouble = "interrupted" },
 		"nothing was judged": func(r *history.Run, _ *history.Judged) {
 			r.Verdict, r.Gate.Migrations = history.Unknown, nil
 		},
@@ -186,7 +186,7 @@ func TestNothingOnTheConsoleCommandsAJob(t *testing.T) {
 	run.Gate.Migrations[0].Findings[0].Rewrite.SQL = "SELECT x\n  ::stop-commands::y"
 	require.Contains(t, console(t, run), "/**/  ::stop-commands::y", "it can still be copied")
 	run.Gate.Migrations[0].Findings[2].Says = "##[error] " + strings.Repeat("word ", 18) + " ::error title=x::y ::error title=x::y ::error title=x::y"
-	for columns := range 80 {
+	for columns := range 40 {
 		require.NotRegexp(t, `(?m)^\s*::|##\[`, render(t, reports.Console(reports.Style{Width: 40 + columns, Color: true}), run))
 	}
 	require.Contains(t, render(t, reports.Markdown, run), "\n  ::stop-commands::y\n", "this one goes into a file")
@@ -261,7 +261,7 @@ func TestMarkdownOfManyMigrationsStaysBelowWhatGitHubTakes(t *testing.T) {
 
 func TestAnyGate(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
-	for range 200 {
+	for range 60 {
 		run := history.Run{Gate: &history.Gate{}}
 		fill(random, reflect.ValueOf(run.Gate).Elem())
 		for i := range run.Gate.Migrations {
