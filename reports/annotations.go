@@ -15,11 +15,14 @@ var (
 )
 
 // Annotations writes GitHub workflow commands: an error for each thing that is not as it must be, a warning for each that is unknown, nothing
-// for a run that is as expected. GitHub reads them from the job's output and shows the first ten of each kind.
+// for a run that is as expected; of migrations, what somebody should know as well, at its place in the file. GitHub reads them from the job's output and shows the first ten of each kind.
 func Annotations(w io.Writer, run history.Run) error {
 	var b bytes.Buffer
+	if run.Gate != nil {
+		annotateGate(&b, *run.Gate)
+	}
 	for _, it := range tell(run).items {
-		if it.tone < open {
+		if it.tone < open || it.notes == nil {
 			continue
 		}
 		level := "warning"

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -54,6 +55,10 @@ func (p *printer) story(s story) {
 	if s.verdictFirst {
 		p.verdict(s)
 	}
+	for _, pg := range s.pages {
+		p.line("")
+		p.page(pg)
+	}
 	for _, t := range s.tables {
 		p.line("")
 		p.table("", t)
@@ -72,6 +77,9 @@ func (p *printer) story(s story) {
 			p.line("")
 			p.proof(proof)
 		}
+	}
+	if s.again != "" {
+		p.line("  Again: " + s.again)
 	}
 }
 
@@ -142,9 +150,13 @@ func (p *printer) say(indent string, t tone, sentence string) {
 	}
 }
 
-// line prints one line, without blanks at its end.
+// commands are what GitHub takes for commands in the output of a job: the one at the beginning of a line, the other anywhere.
+var commands = regexp.MustCompile(`^((?: |\x1b\[[0-9;]*m)*)(::)|(##)(\[)`)
+
+// line prints one line, without blanks at its end. It commands nothing.
 func (p *printer) line(s string) {
-	fmt.Fprintln(p, strings.TrimRight(strings.ReplaceAll(s, nbsp, " "), " "))
+	s = commands.ReplaceAllString(strings.ReplaceAll(s, nbsp, " "), `$1$3\$2$4`)
+	fmt.Fprintln(p, strings.TrimRight(s, " "))
 }
 
 // paint colours s as its tone asks. What is broken as it must be is not alarming, so it is not red.

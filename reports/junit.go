@@ -19,7 +19,7 @@ type junitSuites struct {
 	Failures int      `xml:"failures,attr"`
 	Errors   int      `xml:"errors,attr"`
 	Time     string   `xml:"time,attr"`
-	Suite    junitSuite
+	Suites   []junitSuite
 }
 
 type junitSuite struct {
@@ -46,6 +46,7 @@ type junitCase struct {
 	Time    string      `xml:"time,attr"`
 	Failure *junitFault `xml:"failure"`
 	Error   *junitFault `xml:"error"`
+	Skipped *junitSkip  `xml:"skipped"`
 	Says    string      `xml:"system-out,omitempty"`
 }
 
@@ -55,8 +56,13 @@ type junitFault struct {
 	Text    string `xml:",chardata"`
 }
 
+type junitSkip struct {
+	Message string `xml:"message,attr"`
+}
+
 // JUnit writes JUnit XML with a test case for each thing that was judged. What is not as it must be is a failure, with its timeline, its
 // offending rows and the command that repeats it; what is unknown is an error, so it never passes. A negative control that was caught passes.
+// A migration that was judged is a suite of its own, with a case a trial.
 func JUnit(w io.Writer, run history.Run) error {
 	s := tell(run)
 	suite := junitSuite{
@@ -64,6 +70,9 @@ func JUnit(w io.Writer, run history.Run) error {
 		Timestamp: run.Started.UTC().Format("2006-01-02T15:04:05"), Properties: properties(run),
 	}
 	for _, it := range s.items {
+		if s.pages != nil && it.group == "gate" {
+			continue // it has a suite of its own
+		}
 		name := strings.TrimPrefix(strings.TrimPrefix(it.name, it.group+"/"), it.group+" ")
 		c := junitCase{Class: it.group, Name: name, Time: seconds(it.took)}
 		fault := &junitFault{Message: plainly(strings.Join(it.notes, "; "))}
@@ -82,15 +91,24 @@ func JUnit(w io.Writer, run history.Run) error {
 		suite.Cases = append(suite.Cases, c)
 	}
 	suite.Tests = len(suite.Cases)
+	all := junitSuites{Name: "interlock", Time: suite.Time}
+	for _, pg := range s.pages {
+		one := pg.suite()
+		one.Timestamp, one.Properties = suite.Timestamp, suite.Properties
+		all.Suites = append(all.Suites, one)
+	}
+	if s.pages == nil || suite.Tests > 0 {
+		all.Suites = append(all.Suites, suite)
+	}
+	for _, one := range all.Suites {
+		all.Tests, all.Failures, all.Errors = all.Tests+one.Tests, all.Failures+one.Failures, all.Errors+one.Errors
+	}
 
 	var b bytes.Buffer
 	b.WriteString(xml.Header)
 	enc := xml.NewEncoder(&b)
 	enc.Indent("", "  ")
-	if err := enc.Encode(junitSuites{
-		Name: "interlock", Tests: suite.Tests, Failures: suite.Failures, Errors: suite.Errors,
-		Time: suite.Time, Suite: suite,
-	}); err != nil {
+	if err := enc.Encode(all); err != nil {
 		return fmt.Errorf("writing JUnit XML: %w", err)
 	}
 	b.WriteByte('\n')

@@ -20,6 +20,9 @@ func Markdown(w io.Writer, run history.Run) error {
 	if s.tone == allowed || s.tone == caught { // what broke, broke as it must
 		mark = held.mark()
 	}
+	if s.pages != nil {
+		mark = gateMark(s.tone)
+	}
 	fmt.Fprintf(&b, "### %s %s\n\n", mark, markdown(s.headline))
 	for _, it := range s.items {
 		for _, note := range it.notes {
@@ -29,6 +32,7 @@ func Markdown(w io.Writer, run history.Run) error {
 	for _, finding := range s.findings {
 		fmt.Fprintf(&b, "- %s\n", markdown(finding))
 	}
+	pages(&b, s.pages)
 	for _, t := range s.tables {
 		b.WriteString("\n")
 		pipes(&b, t)
@@ -51,6 +55,9 @@ func Markdown(w io.Writer, run history.Run) error {
 	}
 	if left > 0 {
 		fmt.Fprintf(&b, "\n%s did not fit here; all are in the run file.\n", count(left, "counterexample", "counterexamples"))
+	}
+	if s.again != "" {
+		b.WriteString("\nAgain:\n\n" + fenced("sh", []string{s.again}))
 	}
 	b.WriteString("\n")
 	for _, line := range append(s.head, made(run)) {

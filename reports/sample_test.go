@@ -3,6 +3,7 @@ package reports_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -278,7 +279,7 @@ func nastyRun() history.Run {
 }
 
 func samples() map[string]history.Run {
-	return map[string]history.Run{
+	all := map[string]history.Run{
 		"default": defaultRun(), "violated": violatedRun(), "missed": missedRun(), "unknown": unknownRun(), "nasty": nastyRun(),
 		"replay-reproduced": replayRun(10), "replay-not-reproduced": replayRun(0),
 		"check-clean": checkRun(false), "check-dirty": checkRun(true), "empty": {},
@@ -288,4 +289,6 @@ func samples() map[string]history.Run {
 		"replay-unsteady": replayedRun(history.Unknown, "the search diverged"), "replay-not-applicable": notApplicableRun(),
 		"nasty-interleaving": nastyInterleaving(), "saved": savedRun(),
 	}
+	maps.Copy(all, gateSamples())
+	return all
 }

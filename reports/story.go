@@ -17,6 +17,8 @@ type story struct {
 	tone     tone
 	findings []string
 	items    []item
+	pages    []page // a migration that was judged each; they come before the headline, except in Markdown
+	again    string // the command of the run, where it has no proofs that hold one
 	took     history.Duration
 
 	verdictFirst bool // the headline comes before the tables
@@ -95,6 +97,8 @@ func tell(run history.Run) story {
 		headline = s.repair
 	case history.KindExplore:
 		headline = s.explore
+	case history.KindGate:
+		headline = s.gate
 	}
 	conclude := headline(run)
 
@@ -131,6 +135,8 @@ func heads(run history.Run) []string {
 		what = append(what, "check of "+withoutPassword(run.Check.Database))
 	} else if run.Kind == history.KindRepair && run.Repair != nil && run.Repair.Database != "" {
 		what = append(what, "repair of "+withoutPassword(run.Repair.Database))
+	} else if run.Kind == history.KindGate {
+		what = append(what, "gate")
 	} else if run.Kind == history.KindReplay {
 		what = append(what, "replay")
 	}
@@ -158,6 +164,9 @@ func heads(run history.Run) []string {
 		return []string{strings.Join(what, " · ")}
 	}
 	what = append(what, fmt.Sprintf("seed %d", run.Seed))
+	if run.Kind == history.KindGate {
+		return gateHeads(strings.Join(what, " · "), run)
+	}
 	driver, one, many := "stress", "round", "rounds"
 	if run.Kind == history.KindExplore {
 		driver, one, many = "explore", "interleaving", "interleavings"
