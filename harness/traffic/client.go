@@ -29,8 +29,8 @@ type client struct {
 	random *rand.Rand
 	names  int // of prepared statements so far
 
-	at       atomic.Pointer[turn] // what it is doing
-	warm     chan struct{}        // closed when it has had some requests
+	at       atomic.Pointer[string] // the table that it is at
+	warm     chan struct{}          // closed when it has had some requests
 	measured *atomic.Bool
 	last     *atomic.Bool // one more request for each table, then it ends
 
@@ -121,7 +121,8 @@ func (c *client) run(ctx context.Context) error {
 			left = len(c.turns) - 1
 		}
 		u := c.turns[n%len(c.turns)]
-		c.at.Store(u)
+		at := u.table.name
+		c.at.Store(&at)
 		began := time.Now()
 		err := c.request(ctx, u)
 		took := time.Since(began)

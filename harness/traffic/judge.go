@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/harness/sched"
 	"github.com/interlock-pg/interlock/migrations"
 )
 
@@ -53,7 +54,7 @@ func (t *trial) fails() (f history.Finding, is bool) {
 	if err == nil {
 		err = t.stuck
 		if t.report.Refused > 0 {
-			rule, says = CannotBeRepeated, "refused by lock_timeout behind a transaction that only reads, it cannot be applied again when that has ended"
+			rule, says = CannotBeRepeated, "refused by its timeout behind a transaction that only reads, it cannot be applied again when that has ended"
 		}
 	}
 	if err == nil || state(err) == deadlockDetected {
@@ -85,19 +86,15 @@ func reason(err error) string {
 // deadlocks: the server had to refuse somebody.
 func (t *trial) deadlocks() (f history.Finding, is bool) {
 	f = history.Finding{
-		Rule: Deadlock, Level: history.LevelError, SQLState: deadlockDetected, Evidence: t.report.Details,
-		Says: "runs into deadlocks with clients that use one table at a time: it takes a lock that lets them in, and later a stronger one on the " +
-			"same table, or locks tables in an order that is not theirs",
+		Rule: Deadlock, Level: history.LevelError, SQLState: deadlockDetected, Evidence: t.report.Deadlocked,
+		Says: "runs into deadlocks with clients that use one table at a time: where they are let in by one lock, it asks for a stronger one",
 	}
 	for _, err := range []error{t.failed, t.stuck} {
 		if state(err) == deadlockDetected {
 			locate(&f, err)
-			var pg *pgconn.PgError
-			errors.As(err, &pg)
-			f.Evidence = append(f.Evidence[:len(f.Evidence):len(f.Evidence)], "the migration was refused: "+pg.Detail)
 		}
 	}
-	return f, len(f.Evidence) > 0
+	return f, t.report.Deadlocks > 0
 }
 
 // stalls: clients were seen waiting for a lock of the migration, which may be for too long.
@@ -112,20 +109,18 @@ func (t *trial) stalls() (f history.Finding, is bool) {
 	if worst.Longest > t.MaxStall || stall > t.MaxStall && stall >= 3*r.Baseline.Max {
 		f.Level = history.LevelError
 	}
-	f.Says = fmt.Sprintf("%s on %s is held for %s, and clients that %s it wait: they stalled for %s at most, %s without the migration",
-		worst.Mode, worst.Table, short(worst.Held), worst.stops(), short(stall), short(r.Baseline.Max))
+	f.Says = fmt.Sprintf("%s on %s is held for %s", worst.Mode, worst.Table, short(worst.Held))
 	if worst.Mode == rows {
-		f.Says = fmt.Sprintf("rows of %s stay locked until its transaction ends, and clients that write them wait: they stalled for %s at most, %s without the migration",
-			worst.Table, short(stall), short(r.Baseline.Max))
+		f.Says = fmt.Sprintf("rows of %s stay locked until its transaction ends", worst.Table)
+	}
+	f.Says += fmt.Sprintf(", and clients that %s it wait: they stalled for %s at most", worst.stops(), short(stall))
+	if r.Baseline.Requests > 0 {
+		f.Says += fmt.Sprintf(", %s without the migration", short(r.Baseline.Max))
 	}
 	if f.Level == history.LevelError {
 		f.Says += fmt.Sprintf("; %s is allowed", short(t.MaxStall))
 	}
-	for _, h := range r.Locks {
-		if h.Longest > 0 {
-			f.Evidence = append(f.Evidence, h.String())
-		}
-	}
+	f.Evidence = waitedFor(r.Locks)
 	return f, true
 }
 
@@ -145,13 +140,23 @@ func (t *trial) queue() (f history.Finding, is bool) {
 		Rule: LockQueue, Level: history.LevelError, Statement: worst.Statement,
 		Says: fmt.Sprintf("waits for %s on %s behind a transaction that only reads, for as long as that is open, and everyone queues behind it: "+
 			"clients stalled for %s, until the transaction was ended here; %s is allowed", worst.Mode, worst.Table, short(worst.Behind), short(t.MaxStall)),
-		Evidence: []string{worst.String()},
+		Evidence: waitedFor(t.report.Queued),
 		Rewrite:  &history.Rewrite{SQL: timeout, Note: "before it; when it is refused with 55P03, apply the migration again"},
 	}
 	if worst.Statement != "" {
 		f.Rewrite.SQL += "\n" + worst.Statement
 	}
 	return f, true
+}
+
+// waitedFor says the locks that clients waited for.
+func waitedFor(locks []Held) (lines []string) {
+	for _, h := range locks {
+		if h.Longest > 0 {
+			lines = append(lines, h.String())
+		}
+	}
+	return lines
 }
 
 // breaks: statements that worked before fail with the new schema, by table and SQLSTATE.
@@ -187,15 +192,15 @@ func (t *trial) says() string {
 		return "while clients were at work, it failed: " + reason(t.failed)
 	}
 	says := fmt.Sprintf("clients stalled %s at most (%s without it)", short(r.During.Max), short(r.Baseline.Max))
-	if len(r.Locks) > 0 && r.Locks[0].blocks() != "" {
-		says += fmt.Sprintf("; %s on %s held %s", r.Locks[0].Mode, r.Locks[0].Table, short(r.Locks[0].Held))
+	if len(r.Locks) > 0 && (strength(r.Locks[0].Mode) >= sched.Share || r.Locks[0].Longest > 0) {
+		says += "; " + r.Locks[0].held()
 	}
 	says += "; behind a long transaction: " + short(r.Queue.Max)
 	switch {
 	case t.stuck != nil:
 		says += ", and it failed: " + reason(t.stuck)
 	case r.Refused > 0:
-		says += fmt.Sprintf(", refused by lock_timeout %s and applied afterwards", times(r.Refused))
+		says += fmt.Sprintf(", refused %s by its timeout and applied afterwards", times(r.Refused))
 	}
 	return says
 }
@@ -227,18 +232,23 @@ func (t *trial) details() (lines []string) {
 	return lines
 }
 
-// String says a lock in one line.
-func (h Held) String() string {
-	mode := h.Mode
-	if mode == rows {
-		mode = "locks on rows"
+// held says the lock, and for how long it was.
+func (h Held) held() string {
+	says := fmt.Sprintf("%s on %s", h.Mode, h.Table)
+	if h.Mode == rows {
+		says = "rows of " + h.Table + " locked"
 	}
-	says := fmt.Sprintf("%s on %s", mode, h.Table)
 	if h.Held > 0 {
 		says += " held " + short(h.Held)
 	}
+	return says
+}
+
+// String says the lock in one line.
+func (h Held) String() string {
+	says := h.held()
 	if h.Waited > 0 {
-		says += " waited for " + short(h.Waited)
+		says += ", which it waited for " + short(h.Waited)
 	}
 	if h.Reads+h.Writes == 0 {
 		return says + "; nobody was seen waiting for it"
@@ -261,20 +271,12 @@ func (h Held) stops() string {
 	return "write"
 }
 
-// blocks says what waits for a lock of this mode; empty: neither reads nor writes.
-func (h Held) blocks() string {
-	switch h.Mode {
-	case "ACCESS EXCLUSIVE":
-		return "reads and writes"
-	case "SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE", rows:
-		return "writes"
-	}
-	return ""
-}
-
 func times(n int) string {
-	if n == 1 {
+	switch n {
+	case 1:
 		return "once"
+	case 2:
+		return "twice"
 	}
 	return fmt.Sprintf("%d times", n)
 }

@@ -50,11 +50,11 @@ type Report struct {
 	Locks   []Held        `json:"locks"`      // that it took on tables meanwhile, what blocked clients longest first
 	Queued  []Held        `json:"queued"`     // the same with the long transaction open
 
-	Deadlocks int       `json:"deadlocks"` // in which a client or the migration was refused
-	Details   []string  `json:"details"`   // what the server said of each deadlock
-	Errors    int       `json:"errors"`    // other statements of clients that failed
-	Failures  []Failure `json:"failures"`  // the same by statement and SQLSTATE
-	Refused   int       `json:"refused"`   // how often lock_timeout refused the migration, and it was applied again
+	Deadlocks  int       `json:"deadlocks"`  // in which a client or the migration was refused
+	Deadlocked []string  `json:"deadlocked"` // who was, each time, and the server's DETAIL
+	Errors     int       `json:"errors"`     // other statements of clients that failed
+	Failures   []Failure `json:"failures"`   // the same by statement and SQLSTATE
+	Refused    int       `json:"refused"`    // how often a timeout refused the migration, and it was applied again
 }
 
 // Latency is how long requests took, of those that ended while it was measured.
@@ -76,10 +76,12 @@ type Held struct {
 	Reads   int           `json:"reads"`      // how often a client that only reads was seen waiting for it
 	Writes  int           `json:"writes"`     // how often one that writes was
 	Longest time.Duration `json:"longest_ns"` // of these waits
-	Behind  time.Duration `json:"behind_ns"`  // the longest of them while the migration itself still waited for the lock
 
-	// Statement is what the migration was at when a client waited longest, or when the lock was first seen. Empty: it is one of several that
-	// were sent together.
+	// Behind is the longest that a client was seen waiting for any lock of the migration while that waited for this one.
+	Behind time.Duration `json:"behind_ns"`
+
+	// Statement is what the migration was at when the lock was first seen, the time that a client waited longest for it. Empty: it is one of
+	// several that were sent together.
 	Statement string `json:"statement,omitempty"`
 }
 

@@ -102,14 +102,15 @@ func (o outcome) finding(t *testing.T, rule string) history.Finding {
 	return history.Finding{}
 }
 
-func held(t *testing.T, locks []traffic.Held, table, mode string) traffic.Held {
+// held returns the lock that was seen on orders.
+func held(t *testing.T, locks []traffic.Held, mode string) traffic.Held {
 	t.Helper()
 	for _, h := range locks {
-		if h.Table == table && h.Mode == mode {
+		if h.Table == "public.orders" && h.Mode == mode {
 			return h
 		}
 	}
-	require.Failf(t, "not seen", "%s on %s in %v", mode, table, locks)
+	require.Failf(t, "not seen", "%s in %v", mode, locks)
 	return traffic.Held{}
 }
 
@@ -123,10 +124,11 @@ func waits(locks ...[]traffic.Held) (n int) {
 }
 
 func TestIndexStallsWriters(t *testing.T) {
+	t.Parallel()
 	const statement = `create index slow_orders on orders (slow(customer))`
 	o := try(t, traffic.Config{Apply: apply(statement), Tables: []string{"public.orders"}, MaxStall: 200 * time.Millisecond})
 	require.Equal(t, history.TrialFailed, o.trial.State)
-	share := held(t, o.report.Locks, "public.orders", "SHARE")
+	share := held(t, o.report.Locks, "SHARE")
 	require.Zero(t, share.Reads, "readers go on")
 	require.Equal(t, 2, share.Writes, "each writer")
 	require.Greater(t, share.Longest, 200*time.Millisecond)
@@ -141,6 +143,7 @@ func TestIndexStallsWriters(t *testing.T) {
 }
 
 func TestConcurrentlyStallsNobody(t *testing.T) {
+	t.Parallel()
 	o := try(t, traffic.Config{
 		Apply:  apply(`create index concurrently slow_orders on orders (slow(customer))`),
 		Tables: []string{"public.orders"}, MaxStall: 200 * time.Millisecond,
@@ -149,12 +152,13 @@ func TestConcurrentlyStallsNobody(t *testing.T) {
 	require.Empty(t, o.findings)
 	require.GreaterOrEqual(t, o.report.Applied, built)
 	require.Zero(t, waits(o.report.Locks, o.report.Queued))
-	held(t, o.report.Locks, "public.orders", "SHARE UPDATE EXCLUSIVE")
+	held(t, o.report.Locks, "SHARE UPDATE EXCLUSIVE")
 	require.Positive(t, o.report.During.Requests)
 	require.Positive(t, o.report.Baseline.Requests)
 }
 
 func TestQueue(t *testing.T) {
+	t.Parallel()
 	const statement = `alter table orders add column extra int`
 	for name, test := range map[string]struct {
 		statements []string
@@ -171,10 +175,11 @@ func TestQueue(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			o := try(t, traffic.Config{Apply: apply(test.statements...), Tables: []string{"public.orders"}, MaxStall: test.maxStall})
 			require.Equal(t, test.want, o.errors())
 			require.Equal(t, test.refused, o.report.Refused > 0)
-			h := held(t, o.report.Queued, "public.orders", "ACCESS EXCLUSIVE")
+			h := held(t, o.report.Queued, "ACCESS EXCLUSIVE")
 			require.Positive(t, h.Waited)
 			if !test.refused {
 				require.Greater(t, h.Behind, test.maxStall)
@@ -190,6 +195,7 @@ func TestQueue(t *testing.T) {
 }
 
 func TestRunningCode(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		statement string
 		state     string // empty: nothing breaks
@@ -207,6 +213,7 @@ func TestRunningCode(t *testing.T) {
 		"the primary key is gone": {`alter table orders drop constraint orders_pkey`, "", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			o := try(t, traffic.Config{
 				Apply: apply(`set lock_timeout = '50ms'`, test.statement), Tables: []string{"public.orders", "public.customers"}, MaxStall: time.Minute,
 			})
@@ -226,8 +233,23 @@ func TestRunningCode(t *testing.T) {
 	}
 }
 
+// It is not only the lock that it waits for which holds clients up meanwhile.
+func TestQueueForAnotherLock(t *testing.T) {
+	t.Parallel()
+	o := try(t, traffic.Config{
+		Apply:  apply(`begin`, `create index on orders (customer)`, `alter table customers add extra int`, `commit`),
+		Tables: []string{"public.orders", "public.customers"}, MaxStall: 300 * time.Millisecond,
+	})
+	require.Equal(t, []string{traffic.LockQueue}, o.errors())
+	f := o.finding(t, traffic.LockQueue)
+	require.Equal(t, `alter table customers add extra int`, f.Statement)
+	require.Contains(t, f.Says, "ACCESS EXCLUSIVE on public.customers behind")
+	require.Positive(t, held(t, o.report.Queued, "SHARE").Writes)
+}
+
 // A migration that locks no table that clients use is not heard of.
 func TestAnotherTable(t *testing.T) {
+	t.Parallel()
 	o := try(t, traffic.Config{
 		Apply:  apply(`create table new (id int primary key)`, `create index on empty (slow(id))`, `alter table customers add extra int`),
 		Tables: []string{"public.orders"},
@@ -240,6 +262,7 @@ func TestAnotherTable(t *testing.T) {
 
 // All tables of a schema: partitions, tables without a key and those whose rows cannot be written are no trouble.
 func TestAllTables(t *testing.T) {
+	t.Parallel()
 	o := try(t, traffic.Config{Apply: apply(`create table new (id int primary key)`), Clients: 3})
 	require.Equal(t, history.TrialPassed, o.trial.State)
 	require.Empty(t, o.findings)
@@ -249,17 +272,19 @@ func TestAllTables(t *testing.T) {
 
 // Rows that the migration has changed are locked until it ends.
 func TestRowsStayLocked(t *testing.T) {
+	t.Parallel()
 	o := try(t, traffic.Config{
 		Apply:  apply(`begin`, `update orders set note = 'x'`, `select pg_sleep(0.5)`, `commit`),
 		Tables: []string{"public.orders"}, MaxStall: 200 * time.Millisecond,
 	})
 	require.Equal(t, []string{traffic.StallsClients}, o.errors())
 	require.Contains(t, o.finding(t, traffic.StallsClients).Says, "rows of public.orders stay locked")
-	require.Zero(t, held(t, o.report.Locks, "public.orders", "rows").Reads)
+	require.Zero(t, held(t, o.report.Locks, "rows").Reads)
 }
 
 // Writers pile up in transactions that have read the table, which then has to be locked altogether.
 func TestDeadlock(t *testing.T) {
+	t.Parallel()
 	o := try(t, traffic.Config{
 		Apply:  apply(`begin; create index on orders (slow(customer)); alter table orders add extra int; commit`),
 		Tables: []string{"public.orders"}, MaxStall: time.Minute,
@@ -268,9 +293,11 @@ func TestDeadlock(t *testing.T) {
 	f := o.finding(t, traffic.Deadlock)
 	require.Equal(t, "40P01", f.SQLState)
 	require.Contains(t, f.Evidence[0], "blocked by process")
+	require.Equal(t, len(f.Evidence), o.report.Deadlocks)
 }
 
 func TestTheMigrationFails(t *testing.T) {
+	t.Parallel()
 	o := try(t, traffic.Config{Apply: apply(`select 1/0`)})
 	require.Equal(t, []string{traffic.FailsLive}, o.errors())
 	require.Equal(t, "22012", o.finding(t, traffic.FailsLive).SQLState)
@@ -278,6 +305,7 @@ func TestTheMigrationFails(t *testing.T) {
 }
 
 func TestNothingToTry(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		tables []string
 		says   string
@@ -287,6 +315,7 @@ func TestNothingToTry(t *testing.T) {
 		"no primary key": {[]string{"public.keyless"}, "none of the tables that it touches has a primary key and rows"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			o := try(t, traffic.Config{Apply: apply(), Tables: test.tables})
 			require.Equal(t, history.TrialSkipped, o.trial.State)
 			require.Equal(t, test.says, o.trial.Says)
@@ -296,7 +325,9 @@ func TestNothingToTry(t *testing.T) {
 }
 
 func TestTrouble(t *testing.T) {
+	t.Parallel()
 	t.Run("the environment's is unknown", func(t *testing.T) {
+		t.Parallel()
 		o := try(t, traffic.Config{Apply: func(context.Context, *pgx.ConnConfig) error {
 			return &pgconn.PgError{Code: "53100", Message: "disk full"}
 		}})
@@ -305,16 +336,19 @@ func TestTrouble(t *testing.T) {
 		require.Empty(t, o.findings)
 	})
 	t.Run("clients that lose their server", func(t *testing.T) {
+		t.Parallel()
 		o := try(t, traffic.Config{Apply: apply(`select pg_terminate_backend(pid) from pg_stat_activity
 			where datname = current_database() and application_name like '% client %'`)})
 		require.Equal(t, history.TrialUnknown, o.trial.State)
 	})
 	t.Run("no database", func(t *testing.T) {
+		t.Parallel()
 		none := errors.New("none left")
 		_, _, _, err := traffic.Try(t.Context(), traffic.Config{Database: func(context.Context) (*server.Database, error) { return nil, none }})
 		require.ErrorIs(t, err, none)
 	})
 	t.Run("interrupted", func(t *testing.T) {
+		t.Parallel()
 		ctx, cancel := context.WithCancel(t.Context())
 		_, _, _, err := traffic.Try(ctx, traffic.Config{
 			Database: servertest.Template(t, shop).Database,

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/interlock-pg/interlock/harness/server"
 )
 
@@ -29,8 +31,15 @@ type trial struct {
 }
 
 // run measures. With an error of the migration's own it ends early and returns nil.
-func (t *trial) run(ctx context.Context) error {
-	var err error
+func (t *trial) run(ctx context.Context) (err error) {
+	defer func() {
+		for _, err := range []error{t.failed, t.stuck} {
+			if pg := (*pgconn.PgError)(nil); errors.As(err, &pg) && pg.Code == deadlockDetected {
+				t.report.Deadlocks++
+				t.report.Deadlocked = append(t.report.Deadlocked, "the migration was refused: "+pg.Detail)
+			}
+		}
+	}()
 	t.report.During, err = t.phase(ctx, false, func(ctx context.Context, p *phase) error {
 		began := time.Now()
 		t.failed = t.apply(ctx, p.db)
@@ -98,7 +107,7 @@ func (t *trial) collect(p *phase) {
 			}
 		}
 		r.Deadlocks += len(c.deadlocks)
-		r.Details = append(r.Details, c.deadlocks...)
+		r.Deadlocked = append(r.Deadlocked, c.deadlocks...)
 		for _, f := range c.failures {
 			r.Errors += f.Count
 			same := slices.IndexFunc(r.Failures, func(o Failure) bool {

@@ -67,7 +67,8 @@ type span struct {
 // seen is since when a lock was seen. Zero: it was not.
 type seen struct {
 	waiting, granted time.Time
-	look             int // the last that showed it
+	look             int    // the last that showed it
+	statement        string // what the migration was at when it was first seen
 }
 
 // wait is one wait of a client.
@@ -152,7 +153,8 @@ func (w *watcher) run(ctx context.Context, done <-chan struct{}) error {
 			now = locks[0].Now
 		}
 		w.add(n, now, locks)
-		if last {
+		if last { // a connection that was just closed may still hold something
+			w.add(n+1, now, nil)
 			return nil
 		}
 		if err := pause(ctx, look); err != nil {
@@ -209,14 +211,14 @@ func (w *watcher) lock(n int, now time.Time, l lockRow) {
 	if h == nil {
 		return
 	}
-	if h.Statement == "" {
-		h.Statement = w.statement(l)
-	}
 	id := span{l.PID, l.Relation, l.Mode}
 	s := w.spans[id]
 	if s == nil {
-		s = &seen{}
+		s = &seen{statement: w.statement(l)}
 		w.spans[id] = s
+	}
+	if h.Longest == 0 {
+		h.Statement = cmp.Or(h.Statement, s.statement)
 	}
 	s.look = n
 	switch {
@@ -276,10 +278,16 @@ func (w *watcher) client(n int, now time.Time, l lockRow, migration []lockRow) t
 	took := now.Sub(c.since)
 	if took > h.Longest {
 		h.Longest = took
-		h.Statement = w.statement(*by)
+		if s := w.spans[span{by.PID, by.Relation, by.Mode}]; s != nil {
+			h.Statement = s.statement
+		}
 	}
-	if !by.Granted && on.mode != rows {
-		h.Behind = max(h.Behind, took)
+	for _, l := range migration {
+		awaited := w.spans[span{l.PID, l.Relation, l.Mode}]
+		if l.PID == by.PID && !l.Granted && awaited != nil {
+			h := w.of(l.Relation, l.Mode)
+			h.Behind = max(h.Behind, min(took, now.Sub(awaited.waiting)))
+		}
 	}
 	return took
 }
@@ -294,14 +302,15 @@ func (w *watcher) blocker(client lockRow, migration []lockRow) (on lockName, by 
 			continue
 		}
 		mode, err := sched.ParseMode(l.Mode)
-		if client.Type != "relation" {
-			if by == nil && w.clients[client.PID].at.Load() != nil {
-				on, by = lockName{w.clients[client.PID].at.Load().table.name, rows}, &migration[i]
+		if client.Type == "transactionid" || client.Type == "tuple" {
+			table := *w.clients[client.PID].at.Load() // it has asked before: it is warm
+			if by == nil || w.relations[l.Relation].name == table {
+				on, by = lockName{table, rows}, &migration[i]
 			}
 			continue
 		}
 		r, known := w.relations[l.Relation]
-		if err == nil && known && l.Type == "relation" && l.Relation == client.Relation && mode.Conflict(wanted) && mode > strongest {
+		if err == nil && known && l.Type == "relation" && client.Type == "relation" && l.Relation == client.Relation && mode.Conflict(wanted) && mode > strongest {
 			strongest, on, by = mode, lockName{r.name, words(l.Mode)}, &migration[i]
 		}
 	}
