@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -14,8 +15,8 @@ import (
 
 const (
 	pace         = time.Millisecond // between two requests: clients are there to be held up, not to wear the machine out
-	warm         = 10               // requests of a client, besides one for each table, before anything is measured
-	keysEach     = 64               // of a table, for each client
+	warmUp       = 10               // requests of a client before anything is measured, at the least
+	keysEach     = 16               // of a table, for each client
 	failsInARow  = 3                // of a statement, after which it is given up
 	longestSense = 200              // characters of a statement that are shown
 )
@@ -78,7 +79,7 @@ func newClient(conn *pgx.Conn, number, clients int, tables []table, seed int64) 
 				u.keys, u.own = own, true
 			}
 		}
-		u.keys = append([][][]byte(nil), u.keys...)
+		u.keys = slices.Clone(u.keys)
 		c.random.Shuffle(len(u.keys), func(i, j int) { u.keys[i], u.keys[j] = u.keys[j], u.keys[i] })
 		u.prepare()
 		c.turns = append(c.turns, u)
@@ -107,11 +108,16 @@ func (u *turn) prepare() {
 // run makes requests until it is told to end, and then one more for each table; or until nothing is left to ask for.
 func (c *client) run(ctx context.Context) error {
 	left := -1 // not told yet
+	warm := false
 	for n := 0; left != 0; n++ {
-		if n == warm+len(c.turns) || len(c.turns) == 0 {
-			c.warmed()
+		if !warm && n >= warmUp && !slices.ContainsFunc(c.turns, (*turn).isNew) {
+			warm = true
+			close(c.warm)
 		}
 		if len(c.turns) == 0 {
+			if !warm {
+				close(c.warm)
+			}
 			return nil
 		}
 		switch {
@@ -132,6 +138,9 @@ func (c *client) run(ctx context.Context) error {
 		if c.measured.Load() {
 			c.took = append(c.took, took)
 		}
+		if !warm {
+			continue
+		}
 		if err := pause(ctx, pace); err != nil {
 			return err
 		}
@@ -139,21 +148,16 @@ func (c *client) run(ctx context.Context) error {
 	return nil
 }
 
-func (c *client) warmed() {
-	select {
-	case <-c.warm:
-	default:
-		close(c.warm)
-	}
-}
+// isNew reports whether there are rows that the client has not asked for yet. What it writes it has to know: some rows may be for ever as they are.
+func (u *turn) isNew() bool { return u.next == 0 || u.write != nil && u.next < len(u.keys) }
 
 // request makes one transaction. What the server refuses is counted, and the statement is made anew.
 func (c *client) request(ctx context.Context, u *turn) error {
 	var key [][]byte
-	if len(u.keys) > 0 && u.table.keyed() {
+	if u.table.keyed() {
 		key = u.keys[u.next%len(u.keys)]
-		u.next++
 	}
+	u.next++
 	if u.write == nil {
 		return c.tell(ctx, u, u.read, c.exec(ctx, u.read, key))
 	}
@@ -202,8 +206,14 @@ func (c *client) tell(ctx context.Context, u *turn, s *statement, err error) err
 		return err
 	}
 	switch {
-	case !c.measured.Load(): // it is not for the migration to mend
+	case !c.measured.Load(): // the migration has nothing to do with it
 		c.refused = append(c.refused, fmt.Sprintf("%s: %s (%s)", brief(s.sql), pg.Message, pg.Code))
+		if s == u.write && len(u.keys) > 1 {
+			u.next--
+			i := u.next % len(u.keys)
+			u.keys = slices.Delete(u.keys, i, i+1)
+			return nil
+		}
 		s.fails = failsInARow
 	case pg.Code == deadlockDetected:
 		c.deadlocks = append(c.deadlocks, "a client was refused: "+pg.Detail)
@@ -230,12 +240,7 @@ func (c *client) renew(ctx context.Context, u *turn) error {
 		u.prepare()
 		return nil
 	}
-	for i, other := range c.turns {
-		if other == u {
-			c.turns = append(c.turns[:i:i], c.turns[i+1:]...)
-			break
-		}
-	}
+	c.turns = slices.DeleteFunc(c.turns, func(other *turn) bool { return other == u })
 	return nil
 }
 

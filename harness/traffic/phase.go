@@ -50,7 +50,6 @@ func (t *trial) phase(ctx context.Context, long bool, do func(context.Context, *
 	if err := p.prepare(ctx, t.Config); err != nil {
 		return Latency{}, err
 	}
-	t.used = len(p.clients[0].turns)
 	if long {
 		if err := p.readAll(ctx); err != nil {
 			return Latency{}, err
@@ -61,7 +60,7 @@ func (t *trial) phase(ctx context.Context, long bool, do func(context.Context, *
 		*locks = p.watcher.locks(p.tables)
 		t.other = p.watcher.other
 	}
-	t.collect(p)
+	t.collect(p, locks != nil)
 	return p.latency(), err
 }
 

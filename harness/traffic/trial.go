@@ -25,7 +25,7 @@ type trial struct {
 	report  Report
 	other   time.Duration // the longest that the migration waited for transactions to end, with the long one open
 	refused []string      // statements of clients that do not work even without the migration
-	used    int           // tables that clients used
+	usual   []failing     // what fails now and then without the migration
 	failed  error         // what the migration failed with while clients were at work
 	stuck   error         // what it failed with behind a long transaction, when that had ended
 }
@@ -97,14 +97,20 @@ func (t *trial) behind(ctx context.Context, p *phase) error {
 	return errors.Join(err, p.trouble(failed))
 }
 
-// collect adds what clients of a phase met.
-func (t *trial) collect(p *phase) {
+// collect adds what clients of a phase met. What they met without the migration is not its doing.
+func (t *trial) collect(p *phase, migrates bool) {
 	r := &t.report
 	for _, c := range p.clients {
 		for _, said := range c.refused {
 			if !slices.Contains(t.refused, said) {
 				t.refused = append(t.refused, said)
 			}
+		}
+		if !migrates {
+			for id := range c.failures {
+				t.usual = append(t.usual, id)
+			}
+			continue
 		}
 		r.Deadlocks += len(c.deadlocks)
 		r.Deadlocked = append(r.Deadlocked, c.deadlocks...)
