@@ -57,6 +57,29 @@ func apply(statements ...string) func(context.Context, *pgx.ConnConfig) error {
 	}
 }
 
+// clones returns what clones shop. All clones must be gone when the test ends.
+func clones(t *testing.T) func(context.Context) (*server.Database, error) {
+	template := servertest.Template(t, shop)
+	var names []string
+	t.Cleanup(func() {
+		ctx := context.Background()
+		conn, err := pgx.ConnectConfig(ctx, template.Server().Config("", "test"))
+		require.NoError(t, err)
+		defer conn.Close(ctx)
+		var left int
+		require.NoError(t, conn.QueryRow(ctx, `select count(*) from pg_database where datname = any($1)`, names).Scan(&left))
+		require.NotEmpty(t, names)
+		require.Zero(t, left)
+	})
+	return func(ctx context.Context) (*server.Database, error) {
+		db, err := template.Database(ctx)
+		if err == nil {
+			names = append(names, db.Name)
+		}
+		return db, err
+	}
+}
+
 type outcome struct {
 	trial    history.Trial
 	findings []history.Finding
@@ -65,7 +88,7 @@ type outcome struct {
 
 func try(t *testing.T, config traffic.Config) outcome {
 	t.Helper()
-	config.Database = servertest.Template(t, shop).Database
+	config.Database = clones(t)
 	config.File, config.Seed = "m.sql", 1
 	var o outcome
 	var err error
@@ -357,7 +380,7 @@ func TestTrouble(t *testing.T) {
 		t.Parallel()
 		ctx, cancel := context.WithCancel(t.Context())
 		_, _, _, err := traffic.Try(ctx, traffic.Config{
-			Database: servertest.Template(t, shop).Database,
+			Database: clones(t),
 			Apply: func(ctx context.Context, config *pgx.ConnConfig) error {
 				cancel()
 				return apply(`select pg_sleep(60)`)(ctx, config)

@@ -105,14 +105,14 @@ func newWatcher(ctx context.Context, conn *pgx.Conn, migration string) (*watcher
 		return nil, fmt.Errorf("asking for the version: %w", err)
 	}
 	w.ahead = time.Until(now)
-	waitStart := "waitstart"
+	waitStart := "l.waitstart"
 	if version < 140000 {
 		waitStart = "null::timestamptz"
 	}
 	w.sql = `
 		with migration as materialized (select pid, query from pg_stat_activity where datname = current_database() and application_name = $1),
 			locks as materialized (select * from pg_locks where pid in (select pid from migration) or pid = any($2) and not granted)
-		select l.pid, l.locktype, coalesce(l.relation, 0::oid), l.mode, l.granted, l.` + waitStart + `,
+		select l.pid, l.locktype, coalesce(l.relation, 0::oid), l.mode, l.granted, ` + waitStart + `,
 			case when not l.granted then pg_blocking_pids(l.pid) end, m.query, clock_timestamp()
 		from locks l left join migration m on m.pid = l.pid
 		where not l.granted or l.locktype = 'relation'`
