@@ -21,15 +21,20 @@ func Added(ctx context.Context, before, after *pgx.Conn) ([]Constraint, error) {
 	if err != nil {
 		return nil, err
 	}
-	known := map[string]bool{} // by rule: validated
+	known := map[string]Constraint{} // by rule
 	for _, c := range was.constraints {
-		known[c.rule()] = known[c.rule()] || c.Validated
+		if !known[c.rule()].Validated {
+			known[c.rule()] = c
+		}
 	}
 	var added []Constraint
 	for _, c := range is.constraints {
-		validated, there := known[c.rule()]
-		if there && (validated || !c.Validated) {
+		old, there := known[c.rule()]
+		if there && (old.Validated || !c.Validated) {
 			continue
+		}
+		if there && c.Kind != NotNull {
+			c.standing = &old
 		}
 		if c, can := is.onto(was, c); can {
 			added = append(added, c)
@@ -94,8 +99,12 @@ func (s snapshot) onto(was snapshot, c Constraint) (Constraint, bool) {
 			reads = append(reads, other)
 		}
 	}
-	slices.Sort(reads)
-	c.Reads, c.ID = slices.Compact(reads), old.id
+	c.Reads, c.ID = nil, old.id
+	for _, name := range reads {
+		if !slices.Contains(c.Reads, name) {
+			c.Reads = append(c.Reads, name)
+		}
+	}
 	return c, true
 }
 

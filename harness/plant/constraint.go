@@ -44,6 +44,7 @@ type Constraint struct {
 	only       bool // not the rows of tables that inherit from the table
 	parentOnly bool
 	period     bool
+	standing   *Constraint // the same one in the state before, where it is NOT VALID: it keeps new rows out already
 }
 
 // Key is a column, or an expression.

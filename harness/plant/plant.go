@@ -40,6 +40,9 @@ func (c Constraint) Plant(ctx context.Context, conn *pgx.Conn, keys int) (plante
 		if err := p.readColumns(ctx); err != nil {
 			return err
 		}
+		if err := p.lift(ctx); err != nil {
+			return err
+		}
 		p.left = most*keys + 400
 		for before := -1; planted < keys && planted > before && p.left > 0; { // what is planted may undo what was
 			before = planted
@@ -55,6 +58,9 @@ func (c Constraint) Plant(ctx context.Context, conn *pgx.Conn, keys int) (plante
 				return err
 			}
 		}
+		if err := p.restore(ctx); err != nil {
+			return err
+		}
 		if planted == 0 {
 			why = "could not be planted: " + p.reason()
 		} else if planted < keys {
@@ -68,6 +74,23 @@ func (c Constraint) Plant(ctx context.Context, conn *pgx.Conn, keys int) (plante
 	return planted, why, nil
 }
 
+// lift takes a constraint away that is there already and NOT VALID: what breaks it is older than it. restore puts it back.
+func (p *planter) lift(ctx context.Context) error {
+	if p.standing == nil {
+		return nil
+	}
+	_, err := p.tx.Exec(ctx, fmt.Sprintf("alter table %s drop constraint %s", p.Table, p.standing.Name))
+	return err
+}
+
+func (p *planter) restore(ctx context.Context) error {
+	if p.standing == nil {
+		return nil
+	}
+	_, err := p.tx.Exec(ctx, fmt.Sprintf("alter table %s add constraint %s %s", p.Table, p.standing.Name, p.standing.Definition))
+	return err
+}
+
 // planter is the state of one Plant.
 type planter struct {
 	Constraint
@@ -75,6 +98,7 @@ type planter struct {
 	all     []column // of the table
 	columns []column // that decide, and can be set
 	left    int      // changes that may still be tried
+	serial  int      // makes values differ from row to row
 	refused string   // what the server said to the last one
 	best    [2]int   // of the ways to collide, and of the ways to spoil, the one that worked last
 }
@@ -301,7 +325,7 @@ func (p *planter) promote(ctx context.Context, spare []place) (place, []place, b
 	for try := 0; try < 3 && len(spare) > 0 && p.left > 0; try++ {
 		row := spare[0]
 		spare = spare[1:]
-		at, done, err := p.set(ctx, row, settable, len(spare), func(at place) (is bool, err error) {
+		at, done, err := p.set(ctx, row, settable, func(at place) (is bool, err error) {
 			err = p.tx.QueryRow(ctx, "select exists (select from "+p.from("t", "t")+where(append(p.covered(), at.is("t"))...)+")", pgx.QueryExecModeExec).Scan(&is)
 			if err != nil || !is {
 				return false, err
@@ -329,7 +353,7 @@ func (p *planter) spoil(ctx context.Context, want int) error {
 			}
 			continue
 		}
-		_, done, err := p.set(ctx, rows[0], p.columns, made+p.left, func(at place) (bool, error) {
+		_, done, err := p.set(ctx, rows[0], p.columns, func(at place) (bool, error) {
 			n, err := p.count(ctx, at.is("t"))
 			return n > 0, err
 		})
@@ -345,15 +369,16 @@ func (p *planter) spoil(ctx context.Context, want int) error {
 	return nil
 }
 
-// set tries values for one column of a row after the other, then for two at once, until good is content. n makes values differ from row to row.
-func (p *planter) set(ctx context.Context, row place, columns []column, n int, good func(place) (bool, error)) (place, bool, error) {
+// set tries values for one column of a row after the other, then for two at once, until good is content.
+func (p *planter) set(ctx context.Context, row place, columns []column, good func(place) (bool, error)) (place, bool, error) {
 	ways := ways(columns)
+	p.serial++
 	for i := range ways {
 		if p.left <= 0 {
 			break
 		}
 		nth := (p.best[1] + i) % len(ways)
-		at, done, err := p.change(ctx, fmt.Sprintf("update %s set %s where %s", p.from("t", "t"), strings.ReplaceAll(ways[nth], "$N", fmt.Sprint(n%10_000)), row.is("t")), good)
+		at, done, err := p.change(ctx, fmt.Sprintf("update %s set %s where %s", p.from("t", "t"), strings.ReplaceAll(ways[nth], "$N", fmt.Sprint(p.serial%10_000)), row.is("t")), good)
 		if err != nil {
 			return at, false, err
 		}

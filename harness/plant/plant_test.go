@@ -46,6 +46,7 @@ const shop = `
 	insert into child select n, 'f' || n, 1 from generate_series(1, 300) n;
 	create table slots (room int not null, starts timestamptz not null, unique (room, starts));
 	insert into slots select n % 10, timestamptz '2025-01-01 00:00Z' + n * interval '1 day' from generate_series(1, 300) n;
+	alter table orders add constraint positive check (price >= 0) not valid, add constraint refers foreign key (a) references "Shop".customers not valid;
 	create table deferred (id int primary key, boss int references deferred deferrable initially deferred);
 	insert into deferred select n, null from generate_series(1, 300) n;`
 
@@ -92,6 +93,8 @@ func TestPlant(t *testing.T) {
 		"foreign key of text":    {`alter table orders add constraint f foreign key (mail) references "Shop".customers (email) deferrable initially deferred`, `foreign key f of public.orders`, "23503"},
 		"foreign key, two":       {`alter table orders add constraint f foreign key (a, b) references keyed (x, y)`, `foreign key f of public.orders`, "23503"},
 		"foreign key, full":      {`alter table keyed add constraint f foreign key (z, w) references keyed (x, y) match full`, `foreign key f of public.keyed`, "23503"},
+		"validate check":         {`alter table orders validate constraint positive`, `check positive of public.orders`, "23514"},
+		"validate foreign key":   {`alter table orders validate constraint refers`, `foreign key refers of public.orders`, "23503"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
