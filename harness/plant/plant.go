@@ -19,8 +19,14 @@ const most = 40
 // cannot be, copied; constraints that are there stay unbroken, and triggers fire. It returns how many lines [Constraint.Query] has then, and, where
 // these are fewer than were wanted, why.
 func (c Constraint) Plant(ctx context.Context, conn *pgx.Conn, keys int) (planted int, why string, err error) {
+	_, planted, why, err = c.plant(ctx, conn, keys)
+	return planted, why, err
+}
+
+// plant is Plant, and says how many lines there were before.
+func (c Constraint) plant(ctx context.Context, conn *pgx.Conn, keys int) (there, planted int, why string, err error) {
 	if c.period {
-		return 0, "could not be planted: foreign keys with PERIOD are not covered", nil
+		return 0, 0, "could not be planted: foreign keys with PERIOD are not covered", nil
 	}
 	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `set local datestyle = 'ISO'; set local intervalstyle = 'postgres'; set local timezone = 'UTC'; set constraints all immediate`,
@@ -29,7 +35,8 @@ func (c Constraint) Plant(ctx context.Context, conn *pgx.Conn, keys int) (plante
 		}
 		p := &planter{Constraint: c, tx: tx}
 		var refused *pgconn.PgError
-		planted, err = p.count(ctx, "")
+		there, err = p.count(ctx, "")
+		planted = there
 		if errors.As(err, &refused) && !environmental(refused.Code) {
 			why = fmt.Sprintf("could not be planted: the query for it does not run in the state before: %s %s", refused.Code, refused.Message)
 			return nil
@@ -69,9 +76,9 @@ func (c Constraint) Plant(ctx context.Context, conn *pgx.Conn, keys int) (plante
 		return nil
 	})
 	if err != nil {
-		return 0, "", fmt.Errorf("planting rows that break %s: %w", c, err)
+		return 0, 0, "", fmt.Errorf("planting rows that break %s: %w", c, err)
 	}
-	return planted, why, nil
+	return there, planted, why, nil
 }
 
 // lift takes a constraint away that is there already and NOT VALID: what breaks it is older than it. restore puts it back.

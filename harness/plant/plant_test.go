@@ -2,6 +2,7 @@ package plant_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -66,6 +67,7 @@ func TestPlant(t *testing.T) {
 		"partial":                {`create unique index u on orders (customer) where gone is null`, `unique public.u`, "23505"},
 		"partial, nothing in it": {`create unique index u on "Shop".customers (tenant) where state in ('active', 'paused') and score > 1000`, `unique "Shop".u`, "23505"},
 		"partial, two columns":   {`create unique index u on "Shop".customers (phone) where state = 'paused' and born is null`, `unique "Shop".u`, "23505"},
+		"nulls not distinct":     {`create unique index u on orders (customer, gone) nulls not distinct`, `unique public.u`, "23505"},
 		"one row only":           {`create unique index u on orders ((true)) where flag`, `unique public.u`, "23505"},
 		"include":                {`create unique index u on orders (a) include (b)`, `unique public.u`, "23505"},
 		"quoted constraint":      {`alter table "Shop".customers add constraint "Uniq!" unique ("Nick Name", tenant)`, `unique "Shop"."Uniq!"`, "23505"},
@@ -93,11 +95,15 @@ func TestPlant(t *testing.T) {
 		"foreign key of text":    {`alter table orders add constraint f foreign key (mail) references "Shop".customers (email) deferrable initially deferred`, `foreign key f of public.orders`, "23503"},
 		"foreign key, two":       {`alter table orders add constraint f foreign key (a, b) references keyed (x, y)`, `foreign key f of public.orders`, "23503"},
 		"foreign key, full":      {`alter table keyed add constraint f foreign key (z, w) references keyed (x, y) match full`, `foreign key f of public.keyed`, "23503"},
+		"without overlaps":       {`alter table orders add constraint w unique (tenant, during without overlaps)`, `exclusion public.w`, "23P01"},
 		"validate check":         {`alter table orders validate constraint positive`, `check positive of public.orders`, "23514"},
 		"validate foreign key":   {`alter table orders validate constraint refers`, `foreign key refers of public.orders`, "23503"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			if version := servertest.Server(t).Version; strings.Contains(test.sql, "without overlaps") && version < 180000 || strings.Contains(test.sql, "nulls not") && version < 150000 {
+				t.Skip("a newer server has it")
+			}
 			before, _ := database(t, template)
 			after, _ := database(t, template)
 			_, err := after.Exec(t.Context(), `truncate "Shop".customers, orders, keyed, bare, always, parted, pets, family, slots, deferred cascade; `+test.sql, pgx.QueryExecModeSimpleProtocol)
@@ -123,12 +129,12 @@ func TestPlant(t *testing.T) {
 			planted, why, err := c.Plant(t.Context(), before, 20)
 			require.NoError(t, err)
 			want := there + 20
-			if name == "one row only" {
+			switch name {
+			case "one row only":
 				want = 1
-			} else if name == "partial, nothing in it" {
-				want = planted // one for each tenant that comes up
-				require.Positive(t, planted)
-			} else {
+			case "partial, nothing in it": // one for each tenant
+				want = 7
+			default:
 				require.Empty(t, why)
 			}
 			require.GreaterOrEqual(t, planted, want, "%s\n%s", why, c.Query())

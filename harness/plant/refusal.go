@@ -136,7 +136,7 @@ func (c Constraint) advice() string {
 		set = append(set, name+" = …")
 	}
 	update := fmt.Sprintf("UPDATE %s SET %s WHERE ", c.Table, strings.Join(set, ", "))
-	of := fmt.Sprintf("(%s) = …;", strings.Join(c.ID, ", "))
+	of := tuple(c.ID) + " = …;"
 	switch c.Kind {
 	case Unique:
 		return "decide which row of each key stays; have what refers to the others refer to it, and then give those another key, or take them out of the condition: " + update + of +

@@ -76,6 +76,7 @@ type trial struct {
 	unknown  []string // what kept constraints from being judged
 	tried    int
 	refused  int // of those tried
+	cut      int // of those refused: keys are counted that are not named
 	resolved int
 	unlooked int // NOT VALID
 	planted  int
@@ -128,7 +129,11 @@ func (t *trial) verdict() history.Trial {
 			came = append(came, fmt.Sprintf("%d %s", n, what))
 		}
 	}
-	add(t.refused, "refused cleanly, all named")
+	if t.cut == 0 {
+		add(t.refused, "refused cleanly, all named")
+	} else {
+		add(t.refused, fmt.Sprintf("refused cleanly, %d of its keys named at most", keptRows))
+	}
 	add(t.resolved, "resolved by the migration itself")
 	add(t.unlooked, "accepted, as NOT VALID says")
 	if failed > 0 {
@@ -173,10 +178,10 @@ func (t *trial) try(ctx context.Context, c Constraint) (err error) {
 	defer func() { err = errors.Join(err, outside(db.Drop(context.WithoutCancel(ctx)))) }()
 	config := db.Config("plant")
 	var before state
-	var planted int
+	var there, planted int
 	var why string
 	err = with(ctx, config, func(conn *pgx.Conn) (err error) {
-		if planted, why, err = c.Plant(ctx, conn, t.Keys); err != nil || planted == 0 {
+		if there, planted, why, err = c.plant(ctx, conn, t.Keys); err != nil || planted == 0 {
 			return err
 		}
 		before, err = look(ctx, conn, c)
@@ -258,8 +263,17 @@ func (t *trial) try(ctx context.Context, c Constraint) (err error) {
 		t.refused++
 		detail += "; the schema is as it was"
 	}
-	if detail += "; all named"; why != "" {
+	if there > 0 {
+		detail += fmt.Sprintf("; of these, generated rows broke %d already", there)
+	}
+	if why != "" {
 		detail += "; " + why
+	}
+	if named := len(before.keys.Rows); named < before.keys.Total {
+		t.cut++
+		detail += fmt.Sprintf("; %d named, the query finds all", named)
+	} else {
+		detail += "; all named"
 	}
 	t.says(c, detail)
 	return nil

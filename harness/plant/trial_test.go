@@ -103,7 +103,14 @@ func TestTryEmbedded(t *testing.T) {
 
 const things = `
 	create table things (id int primary key, code text, parent int, size int not null);
-	insert into things select n, 'c' || n, n, n from generate_series(1, 200) n;`
+	insert into things select n, 'c' || n, n, n from generate_series(1, 200) n;
+	create table bare (v int);
+	insert into bare select generate_series(1, 200);
+	create table parted (id int not null, at date not null) partition by range (at);
+	create table parted_a partition of parted for values from (minvalue) to (maxvalue);
+	insert into parted select n, date '2025-01-01' + n from generate_series(1, 200) n;
+	create table bad (a int, b int);
+	insert into bad select n / 2, n from generate_series(2, 301) n;`
 
 // rules says findings as "level rule".
 func rules(findings []history.Finding) (rules []string) {
@@ -193,6 +200,24 @@ func TestTry(t *testing.T) {
 			[]string{"warning dirty-data-resolved"},
 			"removes 52 rows",
 		},
+		"primary key": {
+			"", `alter table bare add primary key (v)`, false, passed,
+			"2 constraints, 104 offending keys planted: each refused cleanly, all named",
+			[]string{"note dirty-data", "note dirty-data"},
+			"rows of public.bare that have NULL in v",
+		},
+		"partitions": {
+			"", `create unique index u on parted (id, at)`, false, passed,
+			"1 constraint, 52 offending keys planted: refused cleanly, all named",
+			[]string{"note dirty-data"},
+			"(parted_a,",
+		},
+		"another refuses first": {
+			"", `create unique index u on bad (a); create unique index v on bad (b)`, false, passed,
+			"2 constraints, 150 offending keys planted: refused cleanly, 100 of its keys named at most, 1 not tried",
+			[]string{"note dirty-data"},
+			"generated rows broke 150 already; 100 named, the query finds all\nunique public.v: not tried: the migration was refused by u first",
+		},
 		"looks itself": {
 			"", `do $$ begin if exists (select from things where parent is null) then raise 'fill in parent first'; end if; end $$; alter table things alter parent set not null`, false, passed,
 			"1 constraint, 52 offending keys planted: refused cleanly, all named",
@@ -209,6 +234,8 @@ func TestTry(t *testing.T) {
 			}
 			before, _ := database(t, template)
 			after, db := database(t, template)
+			_, err := after.Exec(t.Context(), `truncate bad`)
+			require.NoError(t, err)
 			require.NoError(t, apply(t.Context(), db.Config("test")), "control: it applies to good rows")
 			added, err := plant.Added(t.Context(), before, after)
 			require.NoError(t, err)
@@ -223,6 +250,9 @@ func TestTry(t *testing.T) {
 			all := trial.Details
 			for _, f := range findings {
 				all = append(append(all, f.Says, f.Repair), f.Evidence...)
+				if f.Keys != nil && f.Keys.Rows[0][len(f.Keys.Columns)-1] != nil {
+					all = append(all, *f.Keys.Rows[0][len(f.Keys.Columns)-1])
+				}
 			}
 			require.Contains(t, strings.Join(all, "\n"), test.in)
 		})

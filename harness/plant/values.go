@@ -85,9 +85,7 @@ func (p *planter) valuesOf(ctx context.Context, c column) ([]string, error) {
 		if p.Kind == ForeignKey {
 			candidates = append(edges(c), candidates...)
 		}
-		for _, found := range literal.FindAllString(p.Where, -1) {
-			candidates = append(candidates, found)
-		}
+		candidates = append(candidates, literal.FindAllString(p.Where, -1)...)
 		if c.category == "N" {
 			for _, found := range number.FindAllString(literal.ReplaceAllString(p.Where, ""), 6) {
 				candidates = append(candidates, found, found+" + 1", found+" - 1")
