@@ -99,6 +99,6 @@ func (c Constraint) rule() string {
 	}
 	return strings.Join([]string{
 		string(c.Kind), c.Table, strings.Join(keys, "\x01"), c.Where, c.Parent, strings.Join(c.ParentKey, "\x01"),
-		fmt.Sprint(c.NullsNotDistinct, c.MatchFull, c.only, c.period),
+		fmt.Sprint(c.NullsNotDistinct, c.MatchFull, c.period),
 	}, "\x02")
 }

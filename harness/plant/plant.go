@@ -353,7 +353,7 @@ func (p *planter) spoil(ctx context.Context, want int) error {
 		return err
 	}
 	futile := 0
-	for made := 0; made < want && len(rows) > 0 && p.left > 0 && futile < 5; rows = rows[1:] {
+	for made := 0; made < want && len(rows) > 0 && p.left > 0 && futile < 3; rows = rows[1:] {
 		if n, err := p.count(ctx, rows[0].is("t")); err != nil || n > 0 {
 			if err != nil {
 				return err

@@ -85,6 +85,7 @@ func TestPlant(t *testing.T) {
 		"exclusion, key unique":  {`alter table slots add constraint x exclude using gist (room with =, tsrange(starts at time zone 'UTC', starts at time zone 'UTC' + interval '30 min') with &&)`, `exclusion public.x`, "23P01"},
 		"not null":               {`alter table "Shop".customers alter "Nick Name" set not null`, `not null "Nick Name" of "Shop".customers`, "23502"},
 		"not null, partitioned":  {`alter table parted alter code set not null`, `not null code of public.parted`, "23502"},
+		"not null, computed":     {`alter table orders add twice int generated always as (customer * 2) stored not null`, `not null twice of public.orders`, "23502"},
 		"check":                  {`alter table orders add constraint c check (price > 0)`, `check c of public.orders`, "23514"},
 		"check of text":          {`alter table "Shop".customers add constraint c check (email ~ '^[^@]+@[^@]+$')`, `check c of "Shop".customers`, "23514"},
 		"check of length":        {`alter table "Shop".customers add constraint c check (length("Nick Name") between 2 and 20)`, `check c of "Shop".customers`, "23514"},

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -64,7 +63,7 @@ func said(state, message, detail string) []string {
 // does not say. The index of a partition is not called as its parent's.
 func another(c Constraint, all []Constraint, refusal error) string {
 	var pg *pgconn.PgError
-	if !errors.As(refusal, &pg) || !strings.HasPrefix(pg.Code, "23") {
+	if !errors.As(refusal, &pg) || !strings.HasPrefix(pg.Code, "23") || pg.TableName == "" {
 		return ""
 	}
 	kinds := map[string]Kind{"23502": NotNull, "23503": ForeignKey, "23505": Unique, "23514": Check, "23P01": Exclusion}
@@ -76,23 +75,24 @@ func another(c Constraint, all []Constraint, refusal error) string {
 		return kinds[pg.Code] == c.Kind && strings.HasSuffix("."+plain(c.Name), "."+plain(name))
 	}
 	name := cmp.Or(pg.ConstraintName, pg.ColumnName)
-	switch {
-	case is(c) && c.Table == tableOf(pg), name == "":
-		return ""
-	case slices.ContainsFunc(all, func(o Constraint) bool { return is(o) && o.Name != c.Name }), kinds[pg.Code] != c.Kind, sameName(c.Table, tableOf(pg)) && !is(c):
+	for _, o := range all {
+		if is(o) && plain(o.Table) == tableOf(pg) {
+			if o.Name == c.Name && o.Table == c.Table {
+				return ""
+			}
+			return name
+		}
+	}
+	if kinds[pg.Code] != c.Kind || plain(c.Table) == tableOf(pg) && !is(c) {
 		return name
 	}
 	return ""
 }
 
+// tableOf is the table that an error is about, without quotes.
 func tableOf(pg *pgconn.PgError) string { return pg.SchemaName + "." + pg.TableName }
 
 func plain(name string) string { return strings.ReplaceAll(name, `"`, "") }
-
-// sameName compares names with and without quotes.
-func sameName(a, b string) bool {
-	return plain(a) == plain(b)
-}
 
 // repair says how to resolve the rows: by Interlock's own repair, where that does it, which is tried; else in words, with a beginning of SQL that
 // destroys nothing as it stands.
@@ -134,6 +134,9 @@ func (c Constraint) advice() string {
 	var set []string
 	for _, name := range c.Reads {
 		set = append(set, name+" = …")
+	}
+	if len(set) == 0 {
+		set = []string{"…"}
 	}
 	update := fmt.Sprintf("UPDATE %s SET %s WHERE ", c.Table, strings.Join(set, ", "))
 	of := tuple(c.ID) + " = …;"

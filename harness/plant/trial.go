@@ -76,6 +76,7 @@ type trial struct {
 	unknown  []string // what kept constraints from being judged
 	tried    int
 	refused  int // of those tried
+	unclean  int // of those tried: refused, and something is left
 	cut      int // of those refused: keys are counted that are not named
 	resolved int
 	unlooked int // NOT VALID
@@ -134,6 +135,7 @@ func (t *trial) verdict() history.Trial {
 	} else {
 		add(t.refused, fmt.Sprintf("refused cleanly, %d of its keys named at most", keptRows))
 	}
+	add(t.unclean, "refused, and leaving something behind")
 	add(t.resolved, "resolved by the migration itself")
 	add(t.unlooked, "accepted, as NOT VALID says")
 	if failed > 0 {
@@ -262,6 +264,9 @@ func (t *trial) try(ctx context.Context, c Constraint) (err error) {
 	if clean {
 		t.refused++
 		detail += "; the schema is as it was"
+	} else {
+		t.unclean++
+		detail += "; the schema is not as it was"
 	}
 	if there > 0 {
 		detail += fmt.Sprintf("; of these, generated rows broke %d already", there)

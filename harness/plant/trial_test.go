@@ -148,7 +148,7 @@ func TestTry(t *testing.T) {
 		},
 		"half": {
 			migrations.Plain, `alter table things add more int; create unique index u on things (code);`, false, failed,
-			"1 constraint, 52 offending keys planted: 1 finding that must be put right",
+			"1 constraint, 52 offending keys planted: refused, and leaving something behind, 1 finding that must be put right",
 			[]string{"error dirty-leaves-half", "note dirty-data"},
 			"column public.things.more added: type: integer",
 		},
