@@ -82,11 +82,7 @@ func (s *reading) lockAltered(a *pg.AlterTableStmt, table name, c *pg.AlterTable
 		if c.Def.GetPartitionCmd().GetConcurrent() {
 			return
 		}
-		for _, one := range s.family(table)[1:] { // the default partition must have no row that belongs elsewhere
-			if s.before.relations[one].Get("bound") == "DEFAULT" {
-				s.lock(one, accessExclusive)
-			}
-		}
+		s.lockDefault(table)
 		return
 	case pg.AlterTableType_AT_AddInherit:
 		s.lock(table, m)

@@ -128,6 +128,16 @@ func (s *reading) lockDropped(n name) {
 	for parent := range strings.SplitSeq(s.before.relations[n].Get("parent"), ", ") {
 		if parent != "" {
 			s.lock(named(parent), accessExclusive)
+			s.lockDefault(named(parent))
+		}
+	}
+}
+
+// lockDefault locks the default partition, which has the rows that are in no other.
+func (s *reading) lockDefault(table name) {
+	for _, one := range s.family(table)[1:] {
+		if s.before.relations[one].Get("bound") == "DEFAULT" {
+			s.lock(one, accessExclusive)
 		}
 	}
 }

@@ -117,13 +117,17 @@ func index(s schema.Schema) catalog {
 	return c
 }
 
-// volatility reads it from the definition of a function, as the catalog writes it: one word of the line before the body.
+// volatility reads it from the definition of a function, as the catalog writes it: one word of the line before the body. Of functions in SQL it
+// says only that they are immutable: the server may put their body in the place of the call, and then it is the body that counts.
 func volatility(definition string) string {
 	head, _, _ := strings.Cut(definition, "\nAS ")
 	for _, word := range []string{"IMMUTABLE", "STABLE"} {
 		if strings.Contains(head, " "+word) {
 			return strings.ToLower(word)
 		}
+	}
+	if strings.Contains(head, "LANGUAGE sql") {
+		return ""
 	}
 	return "volatile"
 }

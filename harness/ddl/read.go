@@ -112,6 +112,7 @@ func (s *reading) createTable(c *pg.CreateStmt) {
 		m := shareUpdateExclusive
 		if c.Partbound != nil {
 			m = accessExclusive
+			s.lockDefault(s.resolve(p.GetRangeVar()))
 		}
 		s.lock(s.resolve(p.GetRangeVar()), m)
 	}
@@ -136,11 +137,16 @@ func (s *reading) lockReferred(k *pg.Constraint) {
 }
 
 func (s *reading) createFunction(f *pg.CreateFunctionStmt) {
-	varies := "volatile"
+	varies, inlined := "volatile", false
 	for _, o := range f.Options {
 		if d := o.GetDefElem(); d.GetDefname() == "volatility" {
 			varies = d.GetArg().GetString_().GetSval()
+		} else if d.GetDefname() == "language" {
+			inlined = strings.EqualFold(d.GetArg().GetString_().GetSval(), "sql")
 		}
+	}
+	if inlined && varies != "immutable" {
+		return // as with volatility
 	}
 	s.functions[last(f.Funcname)] = varies
 }

@@ -7,6 +7,7 @@ import (
 	pg "github.com/pganalyze/pg_query_go/v6"
 
 	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/harness/schema"
 )
 
 // columnType is the type of a column as SQL; empty: unknown.
@@ -103,6 +104,15 @@ func (s *reading) keepsFile(from, to sqlType) bool {
 	if from.array && from.name != to.name {
 		return false
 	}
+	if o, found := s.domain(to); found {
+		if o.Get("not null") != "" || len(s.before.constraints[named(o.Name)]) > 0 {
+			return from.name == to.name
+		}
+		to = typeOf(o.Get("base"))
+	}
+	if o, found := s.domain(from); found {
+		from = typeOf(o.Get("base"))
+	}
 	same := from.name == to.name
 	switch {
 	case same && slices.Equal(from.sizes, to.sizes):
@@ -126,6 +136,11 @@ func (s *reading) keepsFile(from, to sqlType) bool {
 		return s.utc && finest(to) >= finest(from)
 	}
 	return false
+}
+
+func (s *reading) domain(t sqlType) (schema.Object, bool) {
+	o, found := s.before.types[resolveParts(s.reader, []string{t.name}, s.before.types)]
+	return o, found && o.Get("kind") == "domain"
 }
 
 func scale(t sqlType) int32 {

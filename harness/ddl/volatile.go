@@ -151,8 +151,8 @@ func (e *expressions) cast(n *pg.Node, c *pg.TypeCast) {
 		c.Arg = atUTC(c.Arg)
 	case (from == "date" || from == "timestamp") && to == "timestamptz", from == "timestamptz" && to == "timetz":
 		e.wrong = append(e.wrong, wrong{c.Location, "the cast from " + says + " depends on TimeZone", false})
-	case slices.Contains([]string{"date", "timestamp", "timestamptz"}, from) && text:
-		e.wrong = append(e.wrong, wrong{c.Location, "the cast from " + says + " depends on DateStyle", false})
+	case slices.Contains([]string{"date", "timestamp", "timestamptz", "interval"}, from) && text:
+		e.wrong = append(e.wrong, wrong{c.Location, "the cast from " + says + " depends on DateStyle or IntervalStyle", false})
 	case (from == "text" || from == "varchar") && slices.Contains(dates, to):
 		e.wrong = append(e.wrong, wrong{c.Location, "the cast from " + says + " depends on DateStyle", false})
 	case text && (from == "array" || e.isEnum(c.Arg)):
@@ -191,6 +191,10 @@ func (e *expressions) call(n *pg.Node, f *pg.FuncCall) {
 		return
 	case function == "date_trunc" && len(f.Args) == 2 && (zoned(1) || e.kind(f.Args[1]) == "date"):
 		says, fix = "date_trunc of a timestamptz depends on TimeZone", zoned(1)
+	case function == "date_trunc" && len(f.Args) == 3 && zoned(1) && e.facts.Version > 0 && e.facts.Version < 16:
+		says = "date_trunc with a zone is marked STABLE before PostgreSQL 16"
+	case (function == "to_tsvector" || function == "to_tsquery" || function == "plainto_tsquery") && len(f.Args) == 1:
+		says = function + " without a configuration depends on default_text_search_config"
 	case (function == "date_part" || function == "extract") && zoned(1):
 		says, fix = function+" from a timestamptz depends on TimeZone", true
 	case function == "age" && len(f.Args) == 1:
