@@ -132,7 +132,7 @@ func gateHeads(first string, run history.Run) []string {
 	}
 	if g := run.Gate; g != nil {
 		if g.Base != "" {
-			with = append(with, "judged are those "+prose(g.Base))
+			with = append(with, "judged: "+prose(g.Base))
 		}
 		if g.Rows > 0 {
 			with = append(with, thousands(g.Rows)+" rows a table")

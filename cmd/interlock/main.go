@@ -49,6 +49,7 @@ func usage(format string, args ...any) error { return exit{exitUsage, fmt.Errorf
 type commandLine struct {
 	Run     runCommand     `cmd:"" help:"Spin up Postgres, apply the migrations, race the scenarios, check the invariants, write the reports."`
 	Explore exploreCommand `cmd:"" help:"Run every order of steps that Postgres can tell apart: find the race, or prove that there is none."`
+	Gate    gateCommand    `cmd:"" help:"Run migrations in every situation that production will put them in, and say whether they may ship."`
 	Spec    specCommand    `cmd:"" help:"Run PostgreSQL isolation specs, and print what isolationtester prints."`
 	Replay  replayCommand  `cmd:"" help:"Repeat a counterexample that a run wrote to a file."`
 	Check   checkCommand   `cmd:"" help:"Check the invariants of an existing database, read only."`
@@ -89,7 +90,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 		kong.Exit(func(code int) { exited = code; panic(exiting{}) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Vars{"layouts": names(migrations.Layouts()), "ways": names(auto.Names()), "keeps": strings.ReplaceAll(names(scenarios.Keeps()), ", ", ",")},
+		kong.Vars{"layouts": names(migrations.Layouts()), "ways": names(auto.Names()), "trials": names(trials()), "keeps": strings.ReplaceAll(names(scenarios.Keeps()), ", ", ",")},
 	)
 	defer func() {
 		if p := recover(); p != nil {

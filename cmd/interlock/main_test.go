@@ -40,6 +40,7 @@ func (t tests) Run() int {
 //	exits CODE interlock ARGS…	runs the program, which must end with this exit code
 //	database NAME VERSION [SQL]	makes a database with our migrations up to VERSION, runs SQL on it, and sets $NAME to its DSN
 //	embedded-migrations DIR	writes our migrations to files
+//	dump NAME FILE	writes the rows of the database $NAME to a file, as pg_dump --data-only does
 //	capture NAME REGEXP	sets $NAME to what the first group of REGEXP is in the last standard error
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -53,7 +54,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "database": database, "embedded-migrations": embeddedMigrations, "capture": capture,
+			"exits": exits, "database": database, "embedded-migrations": embeddedMigrations, "capture": capture, "dump": dump,
 		},
 	})
 }
@@ -62,7 +63,7 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
 	version := ts.Getenv("INTERLOCK_TEST_VERSION")
-	if version != "" && len(args) > 2 && slices.Contains([]string{"run", "explore", "replay"}, args[2]) && !slices.Contains(args, "--pg-version") {
+	if version != "" && len(args) > 2 && slices.Contains([]string{"run", "explore", "replay", "gate"}, args[2]) && !slices.Contains(args, "--pg-version") {
 		args = append(args, "--pg-version", version)
 	}
 	err = ts.Exec(args[1], args[2:]...)
@@ -110,6 +111,27 @@ func embeddedMigrations(ts *testscript.TestScript, _ bool, args []string) {
 	for _, m := range migrations.Embedded().Migrations {
 		ts.Check(os.WriteFile(filepath.Join(dir, filepath.Base(m.Path)), []byte(m.SQL), 0o644))
 	}
+}
+
+func dump(ts *testscript.TestScript, _ bool, args []string) {
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, ts.Getenv(args[0]))
+	ts.Check(err)
+	defer conn.Close(ctx)
+	rows, err := conn.Query(ctx, `select format('%I.%I', schemaname, tablename) from pg_tables where schemaname = 'aedpics'
+		order by array_position('{user_profiles,aed_data,inspection_sessions}', tablename::text)`)
+	ts.Check(err)
+	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	ts.Check(err)
+	var out strings.Builder
+	out.WriteString("\\restrict x\nSET session_replication_role = replica;\n")
+	for _, table := range tables {
+		out.WriteString("COPY " + table + " FROM stdin;\n")
+		_, err := conn.PgConn().CopyTo(ctx, &out, "copy "+table+" to stdout")
+		ts.Check(err)
+		out.WriteString("\\.\n\n")
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(out.String()), 0o644))
 }
 
 func capture(ts *testscript.TestScript, _ bool, args []string) {

@@ -13,6 +13,7 @@ type reportCommand struct {
 	File     string `arg:"" help:"A run file, as interlock-out/run.json; '-' is standard input."`
 	JUnit    string `help:"Write JUnit XML to this file; '-' is standard output." name:"junit" placeholder:"FILE"`
 	Markdown string `help:"Write Markdown to this file; '-' is standard output." placeholder:"FILE"`
+	SARIF    string `help:"Write the findings of a gate as SARIF to this file; '-' is standard output." name:"sarif" placeholder:"FILE"`
 }
 
 func (c *reportCommand) Run(_ context.Context, out *output) error {
@@ -20,10 +21,11 @@ func (c *reportCommand) Run(_ context.Context, out *output) error {
 	if err != nil {
 		return err
 	}
-	if c.JUnit == "" && c.Markdown == "" {
+	if c.JUnit == "" && c.Markdown == "" && c.SARIF == "" {
 		return out.print(run)
 	}
-	return errors.Join(out.render(c.JUnit, reports.JUnit, run), out.render(c.Markdown, reports.Markdown, run))
+	return errors.Join(out.render(c.JUnit, reports.JUnit, run), out.render(c.Markdown, reports.Markdown, run),
+		out.render(c.SARIF, reports.SARIF, run))
 }
 
 // render writes one form of a run to a file; "-" is standard output, and nothing is nowhere.

@@ -183,7 +183,11 @@ func (o *output) finish(run *history.Run) error {
 		err = o.writeReports(*run)
 	}
 	if err == nil && !o.Quiet {
-		defer fmt.Fprintf(o.stderr, "Reports: %s · junit.xml · summary.md\n", filepath.Join(o.Out, "run.json"))
+		more := ""
+		if run.Gate != nil {
+			more = " · findings.sarif"
+		}
+		defer fmt.Fprintf(o.stderr, "Reports: %s · junit.xml · summary.md%s\n", filepath.Join(o.Out, "run.json"), more)
 	}
 	return errors.Join(o.print(*run), err)
 }
@@ -221,7 +225,11 @@ func quote(path string) string {
 
 // writeReports writes every form of the run to the output directory.
 func (o *output) writeReports(run history.Run) error {
-	for name, render := range map[string]reports.Renderer{"junit.xml": reports.JUnit, "summary.md": reports.Markdown, "run.json": history.Encode} {
+	files := map[string]reports.Renderer{"junit.xml": reports.JUnit, "summary.md": reports.Markdown, "run.json": history.Encode}
+	if run.Gate != nil {
+		files["findings.sarif"] = reports.SARIF
+	}
+	for name, render := range files {
 		if err := history.WriteFile(filepath.Join(o.Out, name), func(w io.Writer) error { return render(w, run) }); err != nil {
 			return err
 		}

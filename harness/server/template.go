@@ -23,7 +23,7 @@ type Template struct {
 // must close the connections that it opens.
 func (s *Server) Template(ctx context.Context, prepare func(context.Context, *pgx.ConnConfig) error) (_ *Template, err error) {
 	t := &Template{server: s, name: s.name()}
-	if err := s.create(ctx, t.name, "template0"); err != nil {
+	if err := s.create(ctx, t.name, blank); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -43,11 +43,34 @@ func (s *Server) Template(ctx context.Context, prepare func(context.Context, *pg
 	return t, errors.Join(err, conn.Close(ctx))
 }
 
+// Blank returns the empty template that every server has, for [Template.Extend]. It is not ours to drop.
+func (s *Server) Blank() *Template { return &Template{server: s, name: blank} }
+
+const blank = "template0"
+
+// Extend creates a template that starts from this one and has prepare bring it further. Nothing but what prepare does is put into it, so its clones
+// hold what the user's own database would hold; they cannot be Reset. prepare must close the connections that it opens.
+func (t *Template) Extend(ctx context.Context, prepare func(context.Context, *pgx.ConnConfig) error) (*Template, error) {
+	d, err := t.Database(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := prepare(ctx, d.Config("migrations")); err != nil {
+		return nil, errors.Join(err, d.Drop(context.WithoutCancel(ctx)))
+	}
+	return &Template{server: t.server, name: d.Name}, nil
+}
+
 // Server returns the server that it is on.
 func (t *Template) Server() *Server { return t.server }
 
-// Drop removes the template. Its clones stay.
-func (t *Template) Drop(ctx context.Context) error { return t.server.drop(ctx, t.name) }
+// Drop removes the template, unless it is the server's blank one. Its clones stay.
+func (t *Template) Drop(ctx context.Context) error {
+	if t.name == blank {
+		return nil
+	}
+	return t.server.drop(ctx, t.name)
+}
 
 // Database clones the template.
 func (t *Template) Database(ctx context.Context) (*Database, error) {

@@ -2,6 +2,9 @@
 
 -- +goose Up
 
+-- It waits for whoever reads the table, and everybody else waits behind it: not for long. Refused with 55P03, it is applied again.
+SET LOCAL lock_timeout = '250ms';
+
 -- It teaches GiST, which ranges need, the = of plain types such as integer. Trusted: the owner of the database may create it.
 CREATE EXTENSION IF NOT EXISTS btree_gist WITH SCHEMA public;
 

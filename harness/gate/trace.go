@@ -1,0 +1,224 @@
+package gate
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/interlock-pg/interlock/harness/ddl"
+	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/harness/schema"
+	"github.com/interlock-pg/interlock/harness/server"
+)
+
+// trace executes the statements one by one, each in a transaction of its own where it can be in one, and looks at what each has locked and rewritten
+// before it commits. Statements that begin or end transactions are executed as they are. Where reading the file predicted something else, it is said.
+func (j *judge) trace(ctx context.Context, t *server.Template) error {
+	return j.on(ctx, t, func(db *server.Database, watcher *pgx.Conn) error {
+		config := db.Config("migrations")
+		conn, err := pgx.ConnectConfig(ctx, config)
+		if err != nil {
+			return err
+		}
+		defer conn.Close(context.WithoutCancel(ctx))
+		known, err := relations(ctx, watcher)
+		if err != nil {
+			return err
+		}
+		largest := 0
+		for _, r := range known {
+			largest = max(largest, r.rows)
+		}
+		for i := range j.statements {
+			s := &j.statements[i]
+			seen := history.Statement{Line: s.Line, SQL: s.Text, Rows: largest}
+			began := time.Now()
+			bare := conn.PgConn().TxStatus() != 'I' || s.Begins("begin") || s.Begins("start transaction") || !transactional(s.Text)
+			sql := []string{"begin", s.Text}
+			if bare {
+				sql = []string{s.Text}
+			}
+			for _, one := range sql {
+				if _, err := conn.Exec(ctx, one, pgx.QueryExecModeSimpleProtocol); err != nil {
+					if environmental(err) {
+						return err
+					}
+					j.judged.NotCovered = append(j.judged.NotCovered, fmt.Sprintf("the locks of line %d, which alone fails: %v", s.Line, err))
+					if _, err := conn.Exec(ctx, "rollback"); err != nil {
+						return err
+					}
+					return nil
+				}
+			}
+			seen.Took = history.Since(began)
+			if transactional(s.Text) {
+				if seen.Locks, err = locks(ctx, watcher, conn.PgConn().PID(), known); err != nil {
+					return err
+				}
+				if seen.Rewrote, err = rewrote(ctx, conn, known); err != nil {
+					return err
+				}
+				j.disagree(*s, &seen)
+			} else {
+				seen.Locks = s.Locks
+			}
+			if !bare {
+				if _, err := conn.Exec(ctx, "commit"); err != nil {
+					return err
+				}
+			}
+			j.judged.Statements = append(j.judged.Statements, seen)
+		}
+		return nil
+	})
+}
+
+// relation is a table or an index that was there before.
+type relation struct {
+	name  string
+	table bool
+	file  uint32
+	rows  int
+}
+
+// relations lists them by OID.
+func relations(ctx context.Context, conn *pgx.Conn) (map[uint32]relation, error) {
+	rows, err := conn.Query(ctx, `
+		select c.oid, format('%I.%I', n.nspname, c.relname), c.relkind in ('r', 'p', 'm', 'v'), coalesce(pg_relation_filenode(c.oid), 0)::bigint,
+			greatest(c.reltuples, 0)::bigint
+		from pg_class c join pg_namespace n on n.oid = c.relnamespace
+		where c.relkind in ('r', 'p', 'm', 'v', 'i', 'I') and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'`)
+	if err != nil {
+		return nil, err
+	}
+	known := map[uint32]relation{}
+	var oid uint32
+	var r relation
+	var file int64
+	_, err = pgx.ForEachRow(rows, []any{&oid, &r.name, &r.table, &file, &r.rows}, func() error {
+		r.file = uint32(file)
+		known[oid] = r
+		return nil
+	})
+	return known, err
+}
+
+// modes are the modes of locks on tables, from weakest to strongest, and who waits for each.
+var modes = []struct{ catalog, name, blocks string }{
+	{"AccessShareLock", "ACCESS SHARE", ""},
+	{"RowShareLock", "ROW SHARE", ""},
+	{"RowExclusiveLock", "ROW EXCLUSIVE", ""},
+	{"ShareUpdateExclusiveLock", "SHARE UPDATE EXCLUSIVE", "schema changes"},
+	{"ShareLock", "SHARE", "writes"},
+	{"ShareRowExclusiveLock", "SHARE ROW EXCLUSIVE", "writes"},
+	{"ExclusiveLock", "EXCLUSIVE", "writes"},
+	{"AccessExclusiveLock", "ACCESS EXCLUSIVE", "reads and writes"},
+}
+
+// locks returns the strongest lock that a backend has on each table that was there before, if somebody would wait for it.
+func locks(ctx context.Context, conn *pgx.Conn, pid uint32, known map[uint32]relation) ([]history.Lock, error) {
+	rows, err := conn.Query(ctx, `select relation, mode from pg_locks where locktype = 'relation' and granted and pid = $1
+		and database = (select oid from pg_database where datname = current_database())`, pid)
+	if err != nil {
+		return nil, err
+	}
+	strongest := map[string]int{}
+	var oid uint32
+	var mode string
+	if _, err := pgx.ForEachRow(rows, []any{&oid, &mode}, func() error {
+		if r, ok := known[oid]; ok && r.table {
+			for i, m := range modes {
+				if m.catalog == mode {
+					strongest[r.name] = max(strongest[r.name], i)
+				}
+			}
+		}
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	var taken []history.Lock
+	for name, i := range strongest {
+		if modes[i].blocks != "" {
+			taken = append(taken, history.Lock{Table: name, Mode: modes[i].name, Blocks: modes[i].blocks})
+		}
+	}
+	slices.SortFunc(taken, func(a, b history.Lock) int { return strings.Compare(a.Table, b.Table) })
+	return taken, nil
+}
+
+// rewrote returns the tables and indexes that have another file than before, as the transaction itself sees it, and takes note of the new one.
+func rewrote(ctx context.Context, conn *pgx.Conn, known map[uint32]relation) ([]string, error) {
+	now, err := relations(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for oid, is := range now {
+		was, ok := known[oid]
+		if ok && was.file != is.file && was.file != 0 {
+			names = append(names, was.name)
+			was.file = is.file
+			known[oid] = was
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// transactional reports whether a statement can be in a transaction.
+func transactional(sql string) bool {
+	words := " " + strings.ToLower(strings.Join(strings.Fields(sql), " "))
+	if strings.Contains(words, " concurrently ") || strings.Contains(words, " concurrently;") {
+		return false
+	}
+	for _, alone := range []string{" vacuum", " create database", " drop database", " alter system", " create tablespace", " drop tablespace", " commit", " rollback", " end"} {
+		if strings.HasPrefix(words, alone) {
+			return false
+		}
+	}
+	return true
+}
+
+// disagree holds what was predicted against what was seen, and says where they differ. A rewrite that was seen is evidence.
+func (j *judge) disagree(s ddl.Statement, seen *history.Statement) {
+	for i := range s.Findings {
+		f := &s.Findings[i]
+		f.Trial = ""
+		for _, table := range seen.Rewrote {
+			if _, isTable := j.was.Find(schema.Table, table); isTable && slices.Contains(s.Rewrites, table) {
+				f.Evidence = append(f.Evidence, fmt.Sprintf("rewrote the table %s: its file changed; %s at %d rows", table, milliseconds(time.Duration(seen.Took)), seen.Rows))
+			}
+		}
+	}
+	for _, table := range s.Rewrites {
+		if !slices.Contains(seen.Rewrote, table) && seen.Rows > 0 {
+			j.prediction(s, fmt.Sprintf("reading it, %s should have been rewritten; the run did not", table))
+		}
+	}
+	for _, name := range seen.Rewrote {
+		if _, isTable := j.was.Find(schema.Table, name); isTable && !slices.Contains(s.Rewrites, name) && !s.Begins("truncate") {
+			j.prediction(s, fmt.Sprintf("the run rewrote %s; reading it did not tell", name))
+		}
+	}
+	for _, was := range s.Locks {
+		i := slices.IndexFunc(seen.Locks, func(l history.Lock) bool { return l.Table == was.Table })
+		if i < 0 || seen.Locks[i].Mode != was.Mode {
+			took := "nothing that anybody waits for"
+			if i >= 0 {
+				took = seen.Locks[i].Mode
+			}
+			if was.Blocks != "" {
+				j.prediction(s, fmt.Sprintf("reading it, it takes %s on %s; the run took %s", was.Mode, was.Table, took))
+			}
+		}
+	}
+}
+
+func (j *judge) prediction(s ddl.Statement, says string) {
+	j.find(history.Finding{Rule: "prediction", Trial: history.TrialPopulated, Level: history.LevelNote, Line: s.Line, Statement: s.Text, Says: says})
+}
