@@ -85,7 +85,7 @@ func (c Constraint) Says() string {
 	case NotNull:
 		return fmt.Sprintf("rows of %s that have NULL in %s", c.Table, list)
 	case Check:
-		return fmt.Sprintf("rows of %s that break CHECK (%s)", c.Table, c.Where)
+		return fmt.Sprintf("rows of %s that break CHECK %s", c.Table, bracketed(c.Where))
 	default:
 		return fmt.Sprintf("rows of %s whose %s is not in %s (%s)", c.Table, list, c.Parent, strings.Join(c.ParentKey, ", "))
 	}

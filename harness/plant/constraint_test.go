@@ -130,7 +130,7 @@ func TestQuery(t *testing.T) {
 		},
 		{
 			sql:   `alter table "S"."T" add constraint k check (high > low)`,
-			query: "SELECT id, high, low\nFROM \"S\".\"T\"\nWHERE NOT ((high > low))\nORDER BY id",
+			query: "SELECT id, high, low\nFROM \"S\".\"T\"\nWHERE NOT (high > low)\nORDER BY id",
 			found: [][]string{{"6", "8", "8"}},
 		},
 		{

@@ -28,7 +28,8 @@ func ExampleTry() {
 			return errors.Join(err, conn.Close(ctx))
 		}
 	}
-	before, err := srv.Template(ctx, run(`create table users (id int primary key, email text); insert into users select n, n || '@x.org' from generate_series(1, 500) n`))
+	before, err := srv.Template(ctx, run(`create table users (id int primary key, email text);
+		insert into users select n, n || '@x.org' from generate_series(1, 500) n`))
 	if err != nil {
 		log.Fatal(err)
 	}

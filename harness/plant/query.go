@@ -23,7 +23,7 @@ func (c Constraint) find(among string) string {
 	case NotNull:
 		return c.findRows(c.Keys[0].SQL+" IS NULL", among)
 	default:
-		return c.findRows("NOT ("+c.Where+")", among)
+		return c.findRows("NOT "+bracketed(c.Where), among)
 	}
 }
 
@@ -98,12 +98,8 @@ func (c Constraint) findRows(condition, among string) string {
 // covered is the condition for being in the index, and for being in the way of anything there.
 func (c Constraint) covered() []string {
 	var all []string
-	switch {
-	case c.Where == "":
-	case strings.HasPrefix(c.Where, "(") && strings.HasSuffix(c.Where, ")") && balanced(c.Where[1:len(c.Where)-1]):
-		all = append(all, c.Where)
-	default:
-		all = append(all, "("+c.Where+")")
+	if c.Where != "" {
+		all = append(all, bracketed(c.Where))
 	}
 	for _, k := range c.Keys {
 		if !c.NullsNotDistinct && (c.Kind == Unique || k.Operator == "=") {
@@ -111,6 +107,14 @@ func (c Constraint) covered() []string {
 		}
 	}
 	return all
+}
+
+// bracketed is an expression in brackets; PostgreSQL says most with them already.
+func bracketed(expr string) string {
+	if strings.HasPrefix(expr, "(") && strings.HasSuffix(expr, ")") && balanced(expr[1:len(expr)-1]) {
+		return expr
+	}
+	return "(" + expr + ")"
 }
 
 // balanced: no bracket closes before it opens.

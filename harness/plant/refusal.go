@@ -149,7 +149,7 @@ func (c Constraint) advice() string {
 	case NotNull:
 		return "decide what stands for a missing value, and fill it in, in batches if they are many: " + update + c.Keys[0].SQL + " IS NULL;"
 	case Check:
-		return "correct the rows: " + update + "NOT (" + c.Where + "); or add the constraint NOT VALID now, and VALIDATE it when they are corrected"
+		return "correct the rows: " + update + "NOT " + bracketed(c.Where) + "; or add the constraint NOT VALID now, and VALIDATE it when they are corrected"
 	default:
 		return "insert what is referred to into " + c.Parent + ", or correct the reference, or empty it where that is allowed: " + update + of +
 			" Or add the constraint NOT VALID now, and VALIDATE it when they are gone."

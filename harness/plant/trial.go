@@ -171,6 +171,16 @@ func count(n int, what string) string {
 
 func (t *trial) says(c Constraint, what string) { t.details = append(t.details, c.String()+": "+what) }
 
+// attempt is one constraint that was broken, on a database of its own.
+type attempt struct {
+	Constraint
+	db      *server.Database
+	there   int // keys that generated rows broke
+	planted int // all keys, those included
+	why     string
+	before  state
+}
+
 // try tries one constraint.
 func (t *trial) try(ctx context.Context, c Constraint) (err error) {
 	db, err := t.Database(ctx)
@@ -178,23 +188,20 @@ func (t *trial) try(ctx context.Context, c Constraint) (err error) {
 		return outside(err)
 	}
 	defer func() { err = errors.Join(err, outside(db.Drop(context.WithoutCancel(ctx)))) }()
-	config := db.Config("plant")
-	var before state
-	var there, planted int
-	var why string
-	err = with(ctx, config, func(conn *pgx.Conn) (err error) {
-		if there, planted, why, err = c.plant(ctx, conn, t.Keys); err != nil || planted == 0 {
+	a := attempt{Constraint: c, db: db}
+	err = with(ctx, db.Config("plant"), func(conn *pgx.Conn) (err error) {
+		if a.there, a.planted, a.why, err = c.plant(ctx, conn, t.Keys); err != nil || a.planted == 0 {
 			return err
 		}
-		before, err = look(ctx, conn, c)
+		a.before, err = look(ctx, conn, c)
 		return err
 	})
 	if err != nil {
 		return outside(err)
 	}
-	if planted == 0 {
+	if a.planted == 0 {
 		t.untried++
-		t.says(c, "not tried: "+why)
+		t.says(c, "not tried: "+a.why)
 		return nil
 	}
 	refusal := t.Apply(ctx, db.Config("migrations"))
@@ -205,59 +212,44 @@ func (t *trial) try(ctx context.Context, c Constraint) (err error) {
 	if err := outside(refusal); errors.As(err, &trouble) {
 		return err
 	}
-	f := finding(c, t.File, refusal)
-	var after schema.Schema
-	left, rows := before.keys.Total, before.rows
-	err = with(ctx, config, func(conn *pgx.Conn) (err error) {
-		if refusal != nil {
-			after, err = schema.Read(ctx, conn)
-			return err
-		}
-		now, err := look(ctx, conn, c)
-		var pg *pgconn.PgError
-		if errors.As(err, &pg) && !environmental(pg.Code) {
-			return fmt.Errorf("the query for it does not run in the state after: %w", err)
-		}
-		left, rows = now.keys.Total, now.rows
-		return err
-	})
-	var pg *pgconn.PgError
-	if refusal == nil && errors.As(err, &pg) && !environmental(pg.Code) {
-		t.unknown = append(t.unknown, fmt.Sprintf("%s: accepted, and %v", c, err))
-		t.says(c, "accepted, and "+err.Error())
+	if refusal == nil {
+		return t.accepted(ctx, a)
+	}
+	return t.refusedOver(ctx, a, refusal)
+}
+
+// refusedOver judges a migration that was refused.
+func (t *trial) refusedOver(ctx context.Context, a attempt, refusal error) (err error) {
+	f := finding(a.Constraint, t.File, refusal)
+	if other := another(a.Constraint, t.all, refusal); other != "" { // rows in the way of that one were generated, or what was planted broke both
+		t.untried++
+		t.says(a.Constraint, fmt.Sprintf("not tried: the migration was refused by %s first", other))
 		return nil
 	}
-	if err != nil {
+	if !strings.HasPrefix(f.SQLState, "23") && f.SQLState != "P0001" { // P0001: the migration looks itself, and raises
+		otherwise := "the migration fails for another reason: " + strings.Join(f.Evidence, "; ")
+		t.unknown = append(t.unknown, fmt.Sprintf("%s: %s", a.Constraint, otherwise))
+		t.says(a.Constraint, "not judged: "+otherwise)
+		return nil
+	}
+	var after schema.Schema
+	if err := with(ctx, a.db.Config("plant"), func(conn *pgx.Conn) (err error) {
+		after, err = schema.Read(ctx, conn)
+		return err
+	}); err != nil {
 		return outside(err)
 	}
-	t.planted += planted
-	if refusal == nil {
-		t.tried++
-		t.accepted(c, f, before, left, rows, planted)
-		return nil
-	}
-	state := f.SQLState
-	if other := another(c, t.all, refusal); other != "" || !strings.HasPrefix(state, "23") && state != "P0001" {
-		t.planted -= planted
-		if other != "" { // rows in the way of that one were generated, or what was planted broke both
-			t.untried++
-			t.says(c, fmt.Sprintf("not tried: the migration was refused by %s first", other))
-		} else {
-			t.unknown = append(t.unknown, fmt.Sprintf("%s: the migration fails for another reason: %s", c, strings.Join(f.Evidence, "; ")))
-			t.says(c, "not judged: the migration fails for another reason: "+strings.Join(f.Evidence, "; "))
-		}
-		return nil
-	}
 	t.tried++
-	clean := t.left(c, f, before.schema, after)
+	t.planted += a.planted
+	clean := t.left(a.Constraint, f, a.before.schema, after)
 	f.Rule, f.Level = RuleDirtyData, history.LevelNote
-	f.Says = fmt.Sprintf("would refuse %s: %s", count(before.keys.Total, "key"), c.Says())
-	f.Keys, f.Query = &before.keys, c.Query()
-	if f.Repair, err = t.repair(ctx, c, db, clean); err != nil {
+	f.Says = fmt.Sprintf("would refuse %s: %s", count(a.before.keys.Total, "key"), a.Says())
+	f.Keys, f.Query = &a.before.keys, a.Query()
+	if f.Repair, err = t.repair(ctx, a.Constraint, a.db, clean); err != nil {
 		return err
 	}
 	t.findings = append(t.findings, f)
-	detail := fmt.Sprintf("%s planted; refused with %s", count(planted, "key"), state)
+	detail := fmt.Sprintf("%s planted; refused with %s", count(a.planted, "key"), f.SQLState)
 	if f.Line > 0 {
 		detail += fmt.Sprintf(" at line %d", f.Line)
 	}
@@ -268,148 +260,68 @@ func (t *trial) try(ctx context.Context, c Constraint) (err error) {
 		t.unclean++
 		detail += "; the schema is not as it was"
 	}
-	if there > 0 {
-		detail += fmt.Sprintf("; of these, generated rows broke %d already", there)
+	if a.there > 0 {
+		detail += fmt.Sprintf("; of these, generated rows broke %d already", a.there)
 	}
-	if why != "" {
-		detail += "; " + why
+	if a.why != "" {
+		detail += "; " + a.why
 	}
-	if named := len(before.keys.Rows); named < before.keys.Total {
+	if named := len(a.before.keys.Rows); named < a.before.keys.Total {
 		t.cut++
 		detail += fmt.Sprintf("; %d named, the query finds all", named)
 	} else {
 		detail += "; all named"
 	}
-	t.says(c, detail)
+	t.says(a.Constraint, detail)
 	return nil
 }
 
-// state is what there is to see of a database.
-type state struct {
-	schema schema.Schema
-	keys   history.Table // that break the constraint
-	rows   int           // of the table
-}
-
-// look reads the state.
-func look(ctx context.Context, conn *pgx.Conn, c Constraint) (s state, err error) {
-	if s.schema, err = schema.Read(ctx, conn); err != nil {
-		return s, err
+// accepted judges a migration that went through. That is well where it does not look at the rows, or has resolved them itself.
+func (t *trial) accepted(ctx context.Context, a attempt) error {
+	f := finding(a.Constraint, t.File, nil)
+	f.Query = a.Query()
+	broke := count(a.before.keys.Total, "key")
+	if !a.Validated {
+		t.tried, t.planted, t.unlooked = t.tried+1, t.planted+a.planted, t.unlooked+1
+		t.says(a.Constraint, fmt.Sprintf("%s planted; accepted, as NOT VALID says; VALIDATE CONSTRAINT is refused as long as this query finds any: %s",
+			broke, strings.Join(strings.Fields(f.Query), " ")))
+		return nil
 	}
-	if err := conn.QueryRow(ctx, "select count(*) from "+c.from("", "")).Scan(&s.rows); err != nil {
-		return s, err
+	var now state
+	err := with(ctx, a.db.Config("plant"), func(conn *pgx.Conn) (err error) {
+		now, err = look(ctx, conn, a.Constraint)
+		return err
+	})
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && !environmental(pg.Code) {
+		said := fmt.Sprintf("accepted, and what became of the rows cannot be seen: the query for them does not run in the state after: %s %s", pg.Code, pg.Message)
+		t.unknown = append(t.unknown, fmt.Sprintf("%s: %s", a.Constraint, said))
+		t.says(a.Constraint, said)
+		return nil
 	}
-	rows, err := conn.Query(ctx, c.Query(), pgx.QueryResultFormats{pgx.TextFormatCode})
 	if err != nil {
-		return s, err
+		return outside(err)
 	}
-	defer rows.Close()
-	for _, f := range rows.FieldDescriptions() {
-		s.keys.Columns = append(s.keys.Columns, f.Name)
+	t.tried++
+	t.planted += a.planted
+	if left := now.keys.Total; left > 0 {
+		f.Rule, f.Level, f.Keys = RuleAccepted, history.LevelError, &a.before.keys
+		f.Says = fmt.Sprintf("went through over %s that it should refuse: %s", broke, a.Says())
+		f.Evidence = []string{fmt.Sprintf("of %s, %d are still there after the migration", broke, left)}
+		t.says(a.Constraint, fmt.Sprintf("%s planted; accepted, and %d are still there", broke, left))
+		t.findings = append(t.findings, f)
+		return nil
 	}
-	for rows.Next() {
-		if s.keys.Total++; s.keys.Total > keptRows {
-			continue
-		}
-		row := make([]*string, len(s.keys.Columns))
-		for i, value := range rows.RawValues() {
-			if value != nil {
-				text := crop(string(value))
-				row[i] = &text
-			}
-		}
-		s.keys.Rows = append(s.keys.Rows, row)
+	t.resolved++
+	f.Rule, f.Level = RuleResolved, history.LevelNote
+	f.Says = fmt.Sprintf("resolves %s itself: %s", broke, a.Says())
+	f.Evidence = []string{"none of them is left after the migration"}
+	if gone := a.before.rows - now.rows; gone > 0 {
+		f.Level = history.LevelWarning
+		f.Says += fmt.Sprintf("; it removes %s for that", count(gone, "row"))
+		f.Evidence = append(f.Evidence, fmt.Sprintf("%s had %d rows before, and has %d after", a.Table, a.before.rows, now.rows))
 	}
-	return s, rows.Err()
-}
-
-// crop keeps a cell from filling pages.
-func crop(text string) string {
-	if all := []rune(text); len(all) > 400 {
-		return string(all[:399]) + "…"
-	}
-	return text
-}
-
-// accepted judges a migration that went through.
-func (t *trial) accepted(c Constraint, f history.Finding, before state, left, rows, planted int) {
-	f.Query = c.Query()
-	switch {
-	case !c.Validated:
-		t.unlooked++
-		t.says(c, fmt.Sprintf("%s planted; accepted, as NOT VALID says; VALIDATE CONSTRAINT is refused as long as this query finds any: %s",
-			count(planted, "key"), strings.Join(strings.Fields(c.Query()), " ")))
-		return
-	case left > 0:
-		f.Rule, f.Level, f.Keys = RuleAccepted, history.LevelError, &before.keys
-		f.Says = fmt.Sprintf("went through over %s that it should refuse: %s", count(before.keys.Total, "key"), c.Says())
-		f.Evidence = []string{fmt.Sprintf("of %s, %d are still there after the migration", count(before.keys.Total, "key"), left)}
-		t.says(c, fmt.Sprintf("%s planted; accepted, and %d are still there", count(planted, "key"), left))
-	default:
-		t.resolved++
-		f.Rule, f.Level = RuleResolved, history.LevelNote
-		f.Says = fmt.Sprintf("resolves %s itself: %s", count(before.keys.Total, "key"), c.Says())
-		f.Evidence = []string{"none of them is left after the migration"}
-		if gone := before.rows - rows; gone > 0 {
-			f.Level = history.LevelWarning
-			f.Says += fmt.Sprintf("; it removes %s for that", count(gone, "row"))
-			f.Evidence = append(f.Evidence, fmt.Sprintf("%s had %d rows before, and has %d after", c.Table, before.rows, rows))
-		}
-		t.says(c, fmt.Sprintf("%s planted; the migration resolved them itself", count(planted, "key")))
-	}
+	t.says(a.Constraint, fmt.Sprintf("%s planted; the migration resolved them itself", broke))
 	t.findings = append(t.findings, f)
-}
-
-// ledger is the table in which goose notes what it applied. It is the tool's, not the migration's.
-const ledger = "goose_db_version"
-
-// left looks what a refused migration left behind.
-func (t *trial) left(c Constraint, f history.Finding, before, after schema.Schema) bool {
-	var half, drop, invalid []string
-	for _, change := range schema.Diff(before, after) {
-		if strings.Contains(change.Name, ledger) || strings.Contains(change.Table, ledger) {
-			continue
-		}
-		now, _ := after.Find(change.Kind, change.Name)
-		if change.Kind == schema.Index && change.What == schema.Added && now.Get("invalid") != "" {
-			invalid = append(invalid, change.String())
-			drop = append(drop, "DROP INDEX CONCURRENTLY "+change.Name+";")
-			continue
-		}
-		half = append(half, change.String())
-	}
-	f.Query = ""
-	if len(invalid) > 0 {
-		g := f
-		g.Rule, g.Level = RuleInvalidIndex, history.LevelWarning
-		g.Says = "refused over rows that break " + c.String() + ", it leaves an INVALID index: that enforces nothing, slows every write down, and keeps its name"
-		g.Evidence, g.Repair = shorten(invalid), "before the migration is applied again: "+strings.Join(drop, " ")
-		t.add(g)
-	}
-	if len(half) > 0 {
-		g := f
-		g.Rule, g.Level = RuleLeavesHalf, history.LevelError
-		g.Says = "refused over rows that break " + c.String() + ", it leaves half of itself behind, and cannot be applied again as it is"
-		g.Evidence, g.Repair = shorten(half), "one transaction for the whole file; or a file of its own for each statement that cannot run in one"
-		t.add(g)
-	}
-	return len(half)+len(invalid) == 0
-}
-
-// add adds a finding, unless an earlier constraint of the same statement gave it already.
-func (t *trial) add(f history.Finding) {
-	for _, there := range t.findings {
-		if there.Rule == f.Rule && there.Line == f.Line && strings.Join(there.Evidence, "\n") == strings.Join(f.Evidence, "\n") {
-			return
-		}
-	}
-	t.findings = append(t.findings, f)
-}
-
-func shorten(lines []string) []string {
-	const most = 20
-	if len(lines) <= most {
-		return lines
-	}
-	return append(lines[:most:most], fmt.Sprintf("and %d more", len(lines)-most))
+	return nil
 }

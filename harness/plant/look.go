@@ -1,0 +1,113 @@
+package plant
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/harness/schema"
+)
+
+// state is what there is to see of a database.
+type state struct {
+	schema schema.Schema
+	keys   history.Table // that break the constraint
+	rows   int           // of the table
+}
+
+// look reads the state.
+func look(ctx context.Context, conn *pgx.Conn, c Constraint) (s state, err error) {
+	if s.schema, err = schema.Read(ctx, conn); err != nil {
+		return s, err
+	}
+	if err := conn.QueryRow(ctx, "select count(*) from "+c.from("", "")).Scan(&s.rows); err != nil {
+		return s, err
+	}
+	rows, err := conn.Query(ctx, c.Query(), pgx.QueryResultFormats{pgx.TextFormatCode})
+	if err != nil {
+		return s, err
+	}
+	defer rows.Close()
+	for _, f := range rows.FieldDescriptions() {
+		s.keys.Columns = append(s.keys.Columns, f.Name)
+	}
+	for rows.Next() {
+		if s.keys.Total++; s.keys.Total > keptRows {
+			continue
+		}
+		row := make([]*string, len(s.keys.Columns))
+		for i, value := range rows.RawValues() {
+			if value != nil {
+				text := crop(string(value))
+				row[i] = &text
+			}
+		}
+		s.keys.Rows = append(s.keys.Rows, row)
+	}
+	return s, rows.Err()
+}
+
+// crop keeps a cell from filling pages.
+func crop(text string) string {
+	if all := []rune(text); len(all) > 400 {
+		return string(all[:399]) + "…"
+	}
+	return text
+}
+
+// ledger is the table in which goose notes what it applied. It is the tool's, not the migration's.
+const ledger = "goose_db_version"
+
+// left looks what a refused migration left behind.
+func (t *trial) left(c Constraint, f history.Finding, before, after schema.Schema) bool {
+	var half, drop, invalid []string
+	for _, change := range schema.Diff(before, after) {
+		if strings.Contains(change.Name, ledger) || strings.Contains(change.Table, ledger) {
+			continue
+		}
+		now, _ := after.Find(change.Kind, change.Name)
+		if change.Kind == schema.Index && change.What == schema.Added && now.Get("invalid") != "" {
+			invalid = append(invalid, change.String())
+			drop = append(drop, "DROP INDEX CONCURRENTLY "+change.Name+";")
+			continue
+		}
+		half = append(half, change.String())
+	}
+	f.Query = ""
+	if len(invalid) > 0 {
+		g := f
+		g.Rule, g.Level = RuleInvalidIndex, history.LevelWarning
+		g.Says = "refused over rows that break " + c.String() + ", it leaves an INVALID index: that enforces nothing, slows every write down, and keeps its name"
+		g.Evidence, g.Repair = shorten(invalid), "before the migration is applied again: "+strings.Join(drop, " ")
+		t.add(g)
+	}
+	if len(half) > 0 {
+		g := f
+		g.Rule, g.Level = RuleLeavesHalf, history.LevelError
+		g.Says = "refused over rows that break " + c.String() + ", it leaves half of itself behind, and cannot be applied again as it is"
+		g.Evidence, g.Repair = shorten(half), "one transaction for the whole file; or a file of its own for each statement that cannot run in one"
+		t.add(g)
+	}
+	return len(half)+len(invalid) == 0
+}
+
+// add adds a finding, unless an earlier constraint of the same statement gave it already.
+func (t *trial) add(f history.Finding) {
+	for _, there := range t.findings {
+		if there.Rule == f.Rule && there.Line == f.Line && strings.Join(there.Evidence, "\n") == strings.Join(f.Evidence, "\n") {
+			return
+		}
+	}
+	t.findings = append(t.findings, f)
+}
+
+func shorten(lines []string) []string {
+	const most = 20
+	if len(lines) <= most {
+		return lines
+	}
+	return append(lines[:most:most], fmt.Sprintf("and %d more", len(lines)-most))
+}
