@@ -336,8 +336,10 @@ func (s *reading) constraintScans(p part, k *pg.Constraint, first string, at int
 	}}}
 	var rewrite *history.Rewrite
 	if sql := deparse(add); sql != "" {
-		rewrite = &history.Rewrite{SQL: first + sql + "\n" + p.alter("VALIDATE CONSTRAINT %s", quote(safe.Conname)),
-			Note: "VALIDATE in a later transaction, as in a file of its own: it lets reads and writes through"}
+		rewrite = &history.Rewrite{
+			SQL:  first + sql + "\n" + p.alter("VALIDATE CONSTRAINT %s", quote(safe.Conname)),
+			Note: "VALIDATE in a later transaction, as in a file of its own: it lets reads and writes through",
+		}
 	}
 	s.find(RuleConstraintScans, history.LevelWarning, at, rewrite, "The %s is checked for all rows under %s. With NOT VALID it is only for new ones, at once.", what, lock)
 }

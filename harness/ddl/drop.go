@@ -15,10 +15,10 @@ const contract = "First ship a release that does not use it; then allow this wit
 func (s *reading) drop(d *pg.DropStmt) {
 	switch d.RemoveType {
 	case pg.ObjectType_OBJECT_INDEX:
-		s.unqualified(d, "INDEX", s.before.indexes)
+		s.unqualified(d, s.before.indexes)
 		s.dropIndexes(d)
 	case pg.ObjectType_OBJECT_TABLE, pg.ObjectType_OBJECT_VIEW, pg.ObjectType_OBJECT_MATVIEW, pg.ObjectType_OBJECT_FOREIGN_TABLE:
-		s.unqualified(d, "TABLE", s.before.relations)
+		s.unqualified(d, s.before.relations)
 		for _, o := range d.Objects {
 			s.dropRelation(d, rangeVar(words(o.GetList().GetItems())))
 		}
@@ -81,7 +81,7 @@ func (s *reading) comesBack(n name) bool {
 }
 
 // unqualified is about DROP … IF EXISTS of something that is elsewhere.
-func (s *reading) unqualified(d *pg.DropStmt, kind string, in map[name]schema.Object) {
+func (s *reading) unqualified(d *pg.DropStmt, in map[name]schema.Object) {
 	if !d.MissingOk || s.path != nil {
 		return
 	}
