@@ -148,7 +148,9 @@ func (s *reading) refuse(e *syntaxError) {
 		level, last = history.LevelWarning, "the server is newer and has the last word: nothing is predicted of this statement"
 	}
 	f := s.find(RuleSyntax, level, int32(e.at), nil, "The grammar of PostgreSQL %d refuses it: %s; %s.", grammar, e.message, last)
-	f.SQLState = "42601"
+	if !e.mayBeFine {
+		f.SQLState = "42601"
+	}
 }
 
 // done sorts what was found.

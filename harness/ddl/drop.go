@@ -30,7 +30,8 @@ func (s *reading) drop(d *pg.DropStmt) {
 				s.lockDropped(t)
 			}
 			if len(tables) > 0 && d.Behavior == pg.DropBehavior_DROP_CASCADE {
-				s.find(RuleDropTable, history.LevelError, 0, nil, "The tables of schema %s go with it, and with them their data. %s.", quote(in), contract)
+				s.find(RuleDropTable, history.LevelError, 0, nil,
+					"The tables of schema %s go with it, and with them their data. %s.", quote(in), contract)
 			}
 		}
 	case pg.ObjectType_OBJECT_TRIGGER, pg.ObjectType_OBJECT_RULE, pg.ObjectType_OBJECT_POLICY:
@@ -116,7 +117,8 @@ func (s *reading) dropColumn(p part) {
 			return // the file added it, or it never was
 		}
 	}
-	s.find(RuleDropColumn, history.LevelError, 0, nil, "The release that still runs fails on %s.%s, and its data is gone. %s.", s.show(p.table), quote(p.Name), contract)
+	s.find(RuleDropColumn, history.LevelError, 0, nil,
+		"The release that still runs fails on %s.%s, and its data is gone. %s.", s.show(p.table), quote(p.Name), contract)
 }
 
 func (s *reading) rename(r *pg.RenameStmt) {
@@ -157,7 +159,8 @@ func (s *reading) rename(r *pg.RenameStmt) {
 			}
 		}
 		s.find(RuleRenameColumn, history.LevelError, 0, rewrite,
-			"The release that still runs fails on %s.%s as soon as this commits, and the new one fails before: there is no moment at which both work.", s.show(n), quote(r.Subname))
+			"The release that still runs fails on %s.%s as soon as this commits, and the new one fails before: there is no moment at which both work.",
+			s.show(n), quote(r.Subname))
 	case pg.ObjectType_OBJECT_TABCONSTRAINT, pg.ObjectType_OBJECT_TRIGGER, pg.ObjectType_OBJECT_POLICY, pg.ObjectType_OBJECT_RULE:
 		s.lockFamily(r.Relation, accessExclusive)
 	}

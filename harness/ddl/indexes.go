@@ -99,7 +99,8 @@ func (s *reading) concurrently(what, sql string) {
 	case s.together:
 		where = "it is sent in one message with others, which is one"
 	}
-	f := s.find(RuleConcurrently, history.LevelError, 0, &history.Rewrite{SQL: sql, Note: alone}, "%s cannot run in a transaction, and %s.", what, where)
+	f := s.find(RuleConcurrently, history.LevelError, 0, &history.Rewrite{SQL: sql, Note: alone},
+		"%s cannot run in a transaction, and %s.", what, where)
 	f.SQLState = "25001"
 }
 

@@ -64,7 +64,8 @@ func deep(sql string) bool {
 // is not asked any more by this process.
 var gaveUp atomic.Bool
 
-var errGaveUp = errors.New("the grammar gave up on a statement and cannot be asked again here: take the statement that is nested so deep into a file of its own")
+var errGaveUp = errors.New("the grammar gave up on a statement and cannot be asked again here: " +
+	"take the statement that is nested so deep into a file of its own")
 
 // syntaxError says what the grammar refused.
 type syntaxError struct {
