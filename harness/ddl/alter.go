@@ -243,7 +243,8 @@ func (s *reading) setNotNull(p part) {
 		p.alter("ALTER COLUMN %s SET NOT NULL", column), p.alter("DROP CONSTRAINT %s", k),
 	}, "\n")
 	s.find(RuleNotNullScans, history.LevelWarning, 0, &history.Rewrite{SQL: sql, Note: "each in a transaction of its own, outside the tool's"},
-		"It reads the whole of %s under ACCESS EXCLUSIVE, in search of a NULL in %s. A valid CHECK (%s IS NOT NULL) would spare that.", s.show(p.table), p.Name, column)
+		"It reads the whole of %s under ACCESS EXCLUSIVE, in search of a NULL in %s. A valid CHECK (%s IS NOT NULL) would spare that.",
+		s.show(p.table), p.Name, column)
 }
 
 // proven reports whether a valid CHECK says that a column is not null.
@@ -336,10 +337,13 @@ func (s *reading) constraintScans(p part, k *pg.Constraint, first string, at int
 	}}}
 	var rewrite *history.Rewrite
 	if sql := deparse(add); sql != "" {
-		rewrite = &history.Rewrite{SQL: first + sql + "\n" + p.alter("VALIDATE CONSTRAINT %s", quote(safe.Conname)),
-			Note: "VALIDATE in a later transaction, as in a file of its own: it lets reads and writes through"}
+		rewrite = &history.Rewrite{
+			SQL:  first + sql + "\n" + p.alter("VALIDATE CONSTRAINT %s", quote(safe.Conname)),
+			Note: "VALIDATE in a later transaction, as in a file of its own: it lets reads and writes through",
+		}
 	}
-	s.find(RuleConstraintScans, history.LevelWarning, at, rewrite, "The %s is checked for all rows under %s. With NOT VALID it is only for new ones, at once.", what, lock)
+	s.find(RuleConstraintScans, history.LevelWarning, at, rewrite,
+		"The %s is checked for all rows under %s. With NOT VALID it is only for new ones, at once.", what, lock)
 }
 
 // constraintName is one as the server would give.
@@ -403,7 +407,8 @@ func (s *reading) uniqueScans(p part, k *pg.Constraint, first string, at int32) 
 			fmt.Sprintf("CREATE UNIQUE INDEX CONCURRENTLY %s ON %s (%s)%s%s;\n", quote(constraint), written(p.relation), strings.Join(columns, ", "), include, nulls) +
 			p.alter("ADD CONSTRAINT %s %s USING INDEX %s%s", quote(constraint), kind, quote(constraint), deferrable)}
 	}
-	s.find(RuleUniqueScans, history.LevelWarning, at, rewrite, "It builds its index under ACCESS EXCLUSIVE: nobody can read or write %s until it is done.", s.show(p.table))
+	s.find(RuleUniqueScans, history.LevelWarning, at, rewrite,
+		"It builds its index under ACCESS EXCLUSIVE: nobody can read or write %s until it is done.", s.show(p.table))
 }
 
 func (s *reading) validate(p part) {

@@ -76,8 +76,7 @@ func Read(file string, statements []sqltext.Statement, facts Facts) ([]Statement
 		}
 		out = append(out, one.done())
 	}
-	directives, err := directives(file)
-	return out, directives, err
+	return out, directives(file), nil
 }
 
 // reader is what is known while a file is read.
@@ -95,11 +94,11 @@ type reader struct {
 
 	begun bool // it said BEGIN
 	// What is so for the transaction, or for the session.
-	timeout, timeoutLocal bool                   // a lock_timeout is set
-	labels                map[string]bool        // that were added to enums
+	timeout, timeoutLocal bool                     // a lock_timeout is set
+	labels                map[string]bool          // that were added to enums
 	unproven              map[name]map[string]bool // constraints that were added NOT VALID, by table
-	notNull               map[name][]*notNull    // CHECK (c IS NOT NULL)
-	functions             map[string]string      // that the file made: immutable, stable or volatile
+	notNull               map[name][]*notNull      // CHECK (c IS NOT NULL)
+	functions             map[string]string        // that the file made: immutable, stable or volatile
 }
 
 // begin forgets what belonged to the transaction before.
@@ -127,7 +126,9 @@ type reading struct {
 func (s *reading) inTransaction() bool { return s.reader.inTransaction() || s.together }
 
 // text is the statement without its semicolon.
-func (s *reading) text() string { return strings.TrimRight(strings.TrimSuffix(s.out.Text, ";"), " \t\r\n") }
+func (s *reading) text() string {
+	return strings.TrimRight(strings.TrimSuffix(s.out.Text, ";"), " \t\r\n")
+}
 
 // find adds a finding at a place in the statement, in bytes.
 func (s *reading) find(rule string, level history.Level, at int32, rewrite *history.Rewrite, format string, a ...any) *history.Finding {
@@ -140,11 +141,16 @@ func (s *reading) find(rule string, level history.Level, at int32, rewrite *hist
 
 func (s *reading) refuse(e *syntaxError) {
 	level, last := history.LevelError, "the server would too"
-	if s.facts.Version > grammar {
-		level, last = history.LevelWarning, fmt.Sprintf("the server is newer and has the last word: nothing is predicted of this statement")
+	switch {
+	case e.mayBeFine:
+		level, last = history.LevelWarning, "the server has the last word: nothing is predicted of this statement"
+	case s.facts.Version > grammar:
+		level, last = history.LevelWarning, "the server is newer and has the last word: nothing is predicted of this statement"
 	}
 	f := s.find(RuleSyntax, level, int32(e.at), nil, "The grammar of PostgreSQL %d refuses it: %s; %s.", grammar, e.message, last)
-	f.SQLState = "42601"
+	if !e.mayBeFine {
+		f.SQLState = "42601"
+	}
 }
 
 // done sorts what was found.

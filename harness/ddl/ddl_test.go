@@ -172,3 +172,21 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// What the grammar's stack cannot hold is not shown to it: it would not recover.
+func TestDeep(t *testing.T) {
+	for unit, fine := range map[string]bool{"+1": false, "::text": false, " union select a, b": false, " or a": false, "||'a'": false, ", 1": true, ", (1 + 1)": true, ", -1": true} {
+		for _, n := range []int{100, 700, 1400, 5000, 20_000} {
+			s := read(t, "select 1"+strings.Repeat(unit, n), Facts{})[0]
+			if fine || n == 100 {
+				require.Empty(t, s.Findings, "%d of %s", n, unit)
+			} else if n >= 5000 {
+				require.Equal(t, history.LevelWarning, s.Findings[0].Level, "%d of %s", n, unit)
+			}
+		}
+	}
+	require.NotEmpty(t, read(t, "select "+strings.Repeat("not ", 20_000)+"true", Facts{})[0].Findings)
+	require.Empty(t, read(t, "select "+strings.Repeat("not ", 1400)+"true", Facts{})[0].Findings)
+	require.Empty(t, read(t, "select 1", Facts{})[0].Findings)
+	require.False(t, gaveUp.Load())
+}

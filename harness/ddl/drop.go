@@ -15,10 +15,10 @@ const contract = "First ship a release that does not use it; then allow this wit
 func (s *reading) drop(d *pg.DropStmt) {
 	switch d.RemoveType {
 	case pg.ObjectType_OBJECT_INDEX:
-		s.unqualified(d, "INDEX", s.before.indexes)
+		s.unqualified(d, s.before.indexes)
 		s.dropIndexes(d)
 	case pg.ObjectType_OBJECT_TABLE, pg.ObjectType_OBJECT_VIEW, pg.ObjectType_OBJECT_MATVIEW, pg.ObjectType_OBJECT_FOREIGN_TABLE:
-		s.unqualified(d, "TABLE", s.before.relations)
+		s.unqualified(d, s.before.relations)
 		for _, o := range d.Objects {
 			s.dropRelation(d, rangeVar(words(o.GetList().GetItems())))
 		}
@@ -30,7 +30,8 @@ func (s *reading) drop(d *pg.DropStmt) {
 				s.lockDropped(t)
 			}
 			if len(tables) > 0 && d.Behavior == pg.DropBehavior_DROP_CASCADE {
-				s.find(RuleDropTable, history.LevelError, 0, nil, "The tables of schema %s go with it, and with them their data. %s.", quote(in), contract)
+				s.find(RuleDropTable, history.LevelError, 0, nil,
+					"The tables of schema %s go with it, and with them their data. %s.", quote(in), contract)
 			}
 		}
 	case pg.ObjectType_OBJECT_TRIGGER, pg.ObjectType_OBJECT_RULE, pg.ObjectType_OBJECT_POLICY:
@@ -81,7 +82,7 @@ func (s *reading) comesBack(n name) bool {
 }
 
 // unqualified is about DROP … IF EXISTS of something that is elsewhere.
-func (s *reading) unqualified(d *pg.DropStmt, kind string, in map[name]schema.Object) {
+func (s *reading) unqualified(d *pg.DropStmt, in map[name]schema.Object) {
 	if !d.MissingOk || s.path != nil {
 		return
 	}
@@ -116,7 +117,8 @@ func (s *reading) dropColumn(p part) {
 			return // the file added it, or it never was
 		}
 	}
-	s.find(RuleDropColumn, history.LevelError, 0, nil, "The release that still runs fails on %s.%s, and its data is gone. %s.", s.show(p.table), quote(p.Name), contract)
+	s.find(RuleDropColumn, history.LevelError, 0, nil,
+		"The release that still runs fails on %s.%s, and its data is gone. %s.", s.show(p.table), quote(p.Name), contract)
 }
 
 func (s *reading) rename(r *pg.RenameStmt) {
@@ -157,7 +159,8 @@ func (s *reading) rename(r *pg.RenameStmt) {
 			}
 		}
 		s.find(RuleRenameColumn, history.LevelError, 0, rewrite,
-			"The release that still runs fails on %s.%s as soon as this commits, and the new one fails before: there is no moment at which both work.", s.show(n), quote(r.Subname))
+			"The release that still runs fails on %s.%s as soon as this commits, and the new one fails before: there is no moment at which both work.",
+			s.show(n), quote(r.Subname))
 	case pg.ObjectType_OBJECT_TABCONSTRAINT, pg.ObjectType_OBJECT_TRIGGER, pg.ObjectType_OBJECT_POLICY, pg.ObjectType_OBJECT_RULE:
 		s.lockFamily(r.Relation, accessExclusive)
 	}

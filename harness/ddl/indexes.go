@@ -54,7 +54,9 @@ func (s *reading) createIndex(i *pg.IndexStmt) {
 	s.find(RuleIndexBlocks, history.LevelWarning, 0, rewrite, "It takes SHARE on %s: nobody can write to it until the index is built.", s.show(table))
 }
 
-func dropFirst(index name) string { return "DROP INDEX CONCURRENTLY IF EXISTS " + index.String() + ";\n" }
+func dropFirst(index name) string {
+	return "DROP INDEX CONCURRENTLY IF EXISTS " + index.String() + ";\n"
+}
 
 // indexByPartition makes the index of each partition first, as CONCURRENTLY is refused for a partitioned table.
 func (s *reading) indexByPartition(statement *pg.Node, table name) *history.Rewrite {
@@ -97,7 +99,8 @@ func (s *reading) concurrently(what, sql string) {
 	case s.together:
 		where = "it is sent in one message with others, which is one"
 	}
-	f := s.find(RuleConcurrently, history.LevelError, 0, &history.Rewrite{SQL: sql, Note: alone}, "%s cannot run in a transaction, and %s.", what, where)
+	f := s.find(RuleConcurrently, history.LevelError, 0, &history.Rewrite{SQL: sql, Note: alone},
+		"%s cannot run in a transaction, and %s.", what, where)
 	f.SQLState = "25001"
 }
 

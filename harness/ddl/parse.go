@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"unicode/utf8"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
@@ -16,10 +17,62 @@ import (
 // grammar is the major version of PostgreSQL whose grammar is asked.
 const grammar = 17
 
+// deepest is how many words and operators may stand around one another. At twice as many, the grammar runs out of stack.
+const deepest = 1500
+
+// deep reports whether the grammar may run out of stack over a statement. It overestimates: every word and operator of an item between commas counts.
+func deep(sql string) bool {
+	if len(sql) <= deepest {
+		return false
+	}
+	tokens, err := pgquery.Scan(sql)
+	if err != nil {
+		return false // then it does not get as far
+	}
+	type level struct{ item, sets int } // since the last comma; UNION and JOIN go on over commas
+	levels := []level{{}}
+	sum := 0
+	for _, t := range tokens.Tokens {
+		top := &levels[len(levels)-1]
+		switch t.Token {
+		case pg.Token_ICONST, pg.Token_FCONST, pg.Token_SCONST, pg.Token_SQL_COMMENT, pg.Token_C_COMMENT:
+		case pg.Token_ASCII_40, pg.Token_ASCII_91: // ( and [
+			levels = append(levels, level{})
+		case pg.Token_ASCII_41, pg.Token_ASCII_93:
+			if len(levels) > 1 {
+				sum -= top.item + top.sets
+				levels = levels[:len(levels)-1]
+			}
+		case pg.Token_ASCII_44, pg.Token_ASCII_59: // , and ;
+			sum -= top.item
+			top.item = 0
+		case pg.Token_UNION, pg.Token_INTERSECT, pg.Token_EXCEPT, pg.Token_JOIN:
+			top.sets++
+			sum++
+		default:
+			top.item++
+			sum++
+		}
+		if sum > deepest {
+			return true
+		}
+	}
+	return false
+}
+
+// gaveUp says that the grammar ran out of stack. The library keeps that instance and uses it again, and from then on what it says is wrong: so it
+// is not asked any more by this process.
+var gaveUp atomic.Bool
+
+var errGaveUp = errors.New("the grammar gave up on a statement and cannot be asked again here: " +
+	"take the statement that is nested so deep into a file of its own")
+
 // syntaxError says what the grammar refused.
 type syntaxError struct {
 	message string
 	at      int // in bytes
+	// mayBeFine says that the server may well accept it.
+	mayBeFine bool
 }
 
 func (e *syntaxError) Error() string { return e.message }
@@ -32,9 +85,16 @@ func parse(sql string) (node *pg.Node, err error) {
 	if i := strings.IndexByte(sql, 0); i >= 0 {
 		return nil, &syntaxError{message: "there is a zero byte in it", at: i}
 	}
-	defer func() { // the grammar's stack is small, and it ends with a trap
+	if gaveUp.Load() {
+		return nil, errGaveUp
+	}
+	if deep(sql) {
+		return nil, &syntaxError{message: "it is nested too deep for the grammar as it is built in here", mayBeFine: true}
+	}
+	defer func() {
 		if p := recover(); p != nil {
-			node, err = nil, &syntaxError{message: fmt.Sprint("the grammar gave up: ", p)}
+			gaveUp.Store(true)
+			node, err = nil, fmt.Errorf("asking PostgreSQL's grammar about a statement of %d bytes: %v; %w", len(sql), p, errGaveUp)
 		}
 	}()
 	tree, err := pgquery.Parse(sql)
@@ -65,6 +125,7 @@ func byteOf(sql string, character int) int {
 func deparse(statements ...*pg.Node) (sql string) {
 	defer func() {
 		if recover() != nil {
+			gaveUp.Store(true)
 			sql = ""
 		}
 	}()

@@ -154,10 +154,10 @@ func (s *reading) createFunction(f *pg.CreateFunctionStmt) {
 func (s *reading) transaction(t *pg.TransactionStmt) {
 	switch t.Kind {
 	case pg.TransactionStmtKind_TRANS_STMT_BEGIN, pg.TransactionStmtKind_TRANS_STMT_START:
-		s.reader.begin()
+		s.begin()
 		s.begun = true
 	case pg.TransactionStmtKind_TRANS_STMT_COMMIT, pg.TransactionStmtKind_TRANS_STMT_ROLLBACK:
-		s.reader.begin()
+		s.begin()
 		s.begun = t.Chain
 	default:
 		return
@@ -185,7 +185,7 @@ func (s *reading) set(v *pg.VariableSetStmt) {
 	s.setting(v.Name, values, v.IsLocal)
 }
 
-// setConfig understands SELECT set_config('search_path', '', false), with which dumps begin.
+// setConfig understands SELECT set_config('search_path', ”, false), with which dumps begin.
 func (s *reading) setConfig(q *pg.SelectStmt) {
 	for _, t := range q.TargetList {
 		f := t.GetResTarget().GetVal().GetFuncCall()

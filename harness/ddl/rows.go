@@ -32,13 +32,15 @@ func (s *reading) truncate(t *pg.TruncateStmt) {
 		}
 	}
 	if len(emptied) > 0 {
-		s.find(RuleDataLoss, history.LevelError, 0, nil, "It empties %s, which had rows before the migration, and nothing brings them back. If that is meant, allow it with the reason.", s.shownAll(emptied))
+		s.find(RuleDataLoss, history.LevelError, 0, nil,
+			"It empties %s, which had rows before the migration, and nothing brings them back. If that is meant, allow it with the reason.", s.shownAll(emptied))
 	}
 }
 
 func (s *reading) deleteRows(d *pg.DeleteStmt) {
 	if n := s.resolve(d.Relation); d.WhereClause == nil && s.existed(n) {
-		s.find(RuleDataLoss, history.LevelError, 0, nil, "Without WHERE it empties %s, which had rows before the migration. If that is meant, allow it with the reason.", s.show(n))
+		s.find(RuleDataLoss, history.LevelError, 0, nil,
+			"Without WHERE it empties %s, which had rows before the migration. If that is meant, allow it with the reason.", s.show(n))
 	}
 }
 
@@ -95,7 +97,8 @@ func (s *reading) lockTables(l *pg.LockStmt) {
 		}
 	}
 	if len(locked) > 0 && m > shareUpdateExclusive {
-		s.find(RuleLockTable, history.LevelWarning, 0, nil, "It blocks %s of %s until the transaction ends, whatever else that does. Take the lock of the statement that needs it.",
+		s.find(RuleLockTable, history.LevelWarning, 0, nil,
+			"It blocks %s of %s until the transaction ends, whatever else that does. Take the lock of the statement that needs it.",
 			m.blocks(), s.shownAll(locked))
 	}
 }
@@ -131,7 +134,8 @@ func (s *reading) vacuum(v *pg.VacuumStmt) {
 	}
 	if len(copied) > 0 {
 		s.find(RuleVacuumFull, history.LevelWarning, 0, &history.Rewrite{SQL: "VACUUM (ANALYZE) " + s.shownAll(copied) + ";", Note: alone + "; it frees room for new rows, not for the disk"},
-			"It copies %s under ACCESS EXCLUSIVE: nobody can read or write meanwhile. A plain VACUUM lets everybody through; pg_repack gives room back.", s.shownAll(copied))
+			"It copies %s under ACCESS EXCLUSIVE: nobody can read or write meanwhile. A plain VACUUM lets everybody through; pg_repack gives room back.",
+			s.shownAll(copied))
 	}
 }
 
@@ -143,6 +147,7 @@ func (s *reading) cluster(c *pg.ClusterStmt) {
 	s.lock(n, accessExclusive)
 	s.rewrites(n)
 	if s.existed(n) {
-		s.find(RuleCluster, history.LevelWarning, 0, nil, "It copies %s under ACCESS EXCLUSIVE: nobody can read or write it meanwhile. pg_repack does the same without.", s.show(n))
+		s.find(RuleCluster, history.LevelWarning, 0, nil,
+			"It copies %s under ACCESS EXCLUSIVE: nobody can read or write it meanwhile. pg_repack does the same without.", s.show(n))
 	}
 }

@@ -42,7 +42,7 @@ func typeOf(sql string) sqlType {
 
 func typeOfName(t *pg.TypeName) sqlType {
 	out := sqlType{name: last(t.GetNames()), array: len(t.GetArrayBounds()) > 0}
-	if serial, found := map[string]string{"serial": "int4", "serial4": "int4", "bigserial": "int8", "serial8": "int8", "smallserial": "int2", "serial2": "int2"}[out.name]; found {
+	if serial, found := map[string]string{"integer": "int4", "bigint": "int8", "smallint": "int2"}[serials[out.name]]; found {
 		out.name = serial
 	}
 	for _, m := range t.GetTypmods() {
@@ -120,8 +120,8 @@ func (s *reading) keepsFile(from, to sqlType) bool {
 	case (from.name == "varchar" || from.name == "text") && (to.name == "varchar" || to.name == "text"):
 		return len(to.sizes) == 0 || from.name == "varchar" && len(from.sizes) == 1 && from.sizes[0] <= to.sizes[0]
 	case from.name == "citext" || to.name == "citext":
-		return slices.Contains([]string{"text", "varchar"}, from.name) && len(from.sizes) == 0 || slices.Contains([]string{"text", "varchar"}, to.name) && len(to.sizes) == 0 ||
-			from.name == "varchar" && to.name == "citext"
+		text := func(t sqlType) bool { return t.name == "text" || t.name == "varchar" }
+		return text(from) || text(to) && len(to.sizes) == 0
 	case from.name == "cidr" && to.name == "inet", from.name == "xml" && (to.name == "text" || to.name == "varchar") && len(to.sizes) == 0:
 		return true
 	case slices.Contains([]string{"oid", "int4"}, from.name) && slices.Contains([]string{"oid", "int4"}, to.name):

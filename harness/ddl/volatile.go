@@ -248,7 +248,8 @@ func (e *expressions) notImmutable(what string, fixed *pg.Node) {
 			rewrite = &history.Rewrite{SQL: sql, Note: "with the zone that the times are meant in; queries must use the same expression"}
 		}
 	}
-	f := e.find(RuleNotImmutable, history.LevelError, e.wrong[0].at, rewrite, "It fails on every database: %s must be IMMUTABLE, and %s.", what, strings.Join(says, "; "))
+	f := e.find(RuleNotImmutable, history.LevelError, e.wrong[0].at, rewrite,
+		"It fails on every database: %s must be IMMUTABLE, and %s.", what, strings.Join(says, "; "))
 	f.SQLState = "42P17"
 }
 
