@@ -1,6 +1,10 @@
 package reports
 
-import "strings"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // page prints what there is to say about one migration: its verdict, why, what to write instead, and what was tried.
 func (p *printer) page(pg page) {
@@ -25,9 +29,16 @@ func (p *printer) page(pg page) {
 		p.line("")
 		p.table("  ", t)
 	}
-	p.list("schema changes", "", pg.changes)
+	changes := pg.changes
+	if more := len(changes) - mostChanges; more > 0 {
+		changes = append(slices.Clip(changes[:mostChanges]), fmt.Sprintf("… and %d more (in the run file)", more))
+	}
+	p.list("schema changes", "", changes)
 	p.list("Not covered", "- ", pg.missing)
 }
+
+// mostChanges is how many changes of the schema the console shows of a migration.
+const mostChanges = 12
 
 // titled prints the title of a page, which holds a path and so is not broken, and what is said of it.
 func (p *printer) titled(t tone, title, says string) {

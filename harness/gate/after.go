@@ -23,7 +23,7 @@ type index struct {
 	name, bare, table       string
 	definition              string
 	valid, primary, enforce bool
-	keys                    []string // its plain columns
+	keys                    []string // columns and expressions
 }
 
 // after looks at what the new schema is good for: every new index valid, used by the queries that it is for, and no copy of another; how its size and
@@ -79,8 +79,7 @@ func indexes(ctx context.Context, conn *pgx.Conn) ([]index, error) {
 	rows, err := conn.Query(ctx, `
 		select i.indexrelid, format('%I.%I', n.nspname, c.relname), c.relname::text, format('%I.%I', tn.nspname, t.relname),
 			pg_get_indexdef(i.indexrelid), i.indisvalid and i.indisready, i.indisprimary, i.indisunique or i.indisexclusion,
-			coalesce((select array_agg(quote_ident(a.attname) order by k.n) from unnest(i.indkey::int2[]) with ordinality k(att, n)
-				join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.att where k.att > 0), '{}')
+			array(select pg_get_indexdef(i.indexrelid, n, true) from generate_series(1, i.indnkeyatts) n)
 		from pg_index i join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace
 			join pg_class t on t.oid = i.indrelid join pg_namespace tn on tn.oid = t.relnamespace
 		where n.nspname !~ '^pg_' and n.nspname <> 'information_schema' and not t.relispartition
@@ -97,6 +96,7 @@ func indexes(ctx context.Context, conn *pgx.Conn) ([]index, error) {
 // indexes looks at each new index: valid, no copy, used.
 func (j *judge) indexes(ctx context.Context, conn *pgx.Conn, all, added []index, note func(string, ...any)) error {
 	find := func(f history.Finding) { f.Trial = history.TrialAfter; j.find(f) }
+	var unnamed []string
 	for _, x := range added {
 		line := j.lineOf(x.bare)
 		if !x.valid {
@@ -144,11 +144,12 @@ func (j *judge) indexes(ctx context.Context, conn *pgx.Conn, all, added []index,
 			}
 		}
 		if len(uses) == 0 && !x.enforce && !x.primary {
-			find(history.Finding{
-				Rule: "index-without-query", Level: history.LevelNote, Line: line,
-				Says: fmt.Sprintf(`no query is known that %s is for, so its use was not tried; name one: "-- interlock: uses %s for: SELECT …"`, x.bare, x.bare),
-			})
+			unnamed = append(unnamed, x.bare)
 		}
+	}
+	if len(unnamed) > 0 {
+		j.judged.NotCovered = append(j.judged.NotCovered, fmt.Sprintf(`whether queries use %s: none is named; name one: "-- interlock: uses %s for: SELECT …"`,
+			strings.Join(unnamed, ", "), unnamed[0]))
 	}
 	return nil
 }
@@ -178,7 +179,10 @@ func plans(ctx context.Context, conn *pgx.Conn, x index, query string, generic b
 	if err != nil {
 		return nil, false, err
 	}
-	defer func() { err = errors.Join(err, tx.Rollback(context.WithoutCancel(ctx))) }()
+	defer func() {
+		err = errors.Join(err, tx.Rollback(context.WithoutCancel(ctx)))
+		_, _ = conn.Exec(context.WithoutCancel(ctx), `deallocate interlock_uses`) // it is there unless the query was refused
+	}()
 	mode := "force_custom_plan"
 	if generic {
 		mode = "force_generic_plan"
@@ -187,10 +191,6 @@ func plans(ctx context.Context, conn *pgx.Conn, x index, query string, generic b
 	if _, err := tx.Exec(ctx, `set local plan_cache_mode = `+mode+`; prepare interlock_uses as `+query, pgx.QueryExecModeSimpleProtocol); err != nil {
 		return nil, false, err
 	}
-	defer func() {
-		_, err2 := conn.Exec(context.WithoutCancel(ctx), `deallocate all`, pgx.QueryExecModeSimpleProtocol)
-		err = errors.Join(err, err2)
-	}()
 	var types []string
 	if err := tx.QueryRow(ctx, `select parameter_types::text[] from pg_prepared_statements where name = 'interlock_uses'`,
 		pgx.QueryExecModeExec).Scan(&types); err != nil {
@@ -201,7 +201,7 @@ func plans(ctx context.Context, conn *pgx.Conn, x index, query string, generic b
 		values[i] = "NULL"
 		for _, key := range x.keys {
 			var value *string
-			if err := tx.QueryRow(ctx, fmt.Sprintf(`select quote_literal((select %s from %s where %[1]s is not null and pg_typeof(%[1]s)::text = %s limit 1)::text)`,
+			if err := tx.QueryRow(ctx, fmt.Sprintf(`select quote_literal((select %[1]s from %[2]s where (%[1]s) is not null and pg_typeof(%[1]s)::text = %[3]s limit 1)::text)`,
 				key, x.table, quote(typ)), pgx.QueryExecModeExec).Scan(&value); err != nil {
 				return nil, false, err
 			}

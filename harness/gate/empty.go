@@ -100,6 +100,7 @@ func (j *judge) rewrite(ctx context.Context, failure *migrations.Error) (bool, e
 	m := &tried.Set.Migrations[len(tried.Set.Migrations)-1]
 	s := j.statements[at]
 	sql := strings.TrimSuffix(strings.TrimSpace(safe.Rewrite.SQL), ";")
+	sql += strings.Repeat("\n", max(0, strings.Count(s.Text, "\n")-strings.Count(sql, "\n"))) // the lines below keep their numbers
 	m.SQL = m.SQL[:s.Offset] + sql + strings.TrimPrefix(m.SQL[s.Offset:], strings.TrimSuffix(s.Text, ";"))
 	took, again, err := tried.tryEmpty(ctx)
 	if err != nil {

@@ -154,6 +154,11 @@ func (j *judge) find(f history.Finding) {
 			f.Line, f.Column = j.statements[i].Line, 1
 		}
 	}
+	for _, s := range j.statements {
+		if f.Statement == "" && f.Line > 0 && s.Line <= f.Line && f.Line <= s.Line+strings.Count(s.Text, "\n") {
+			f.Statement = s.Text
+		}
+	}
 	j.judged.Findings = append(j.judged.Findings, f)
 }
 

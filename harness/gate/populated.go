@@ -6,13 +6,16 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/plant"
 	"github.com/interlock-pg/interlock/harness/schema"
 	"github.com/interlock-pg/interlock/harness/server"
+	"github.com/interlock-pg/interlock/harness/sqltext"
 	"github.com/interlock-pg/interlock/migrations"
 )
 
@@ -58,10 +61,52 @@ func (j *judge) populated(ctx context.Context) (history.Trial, error) {
 	if err := j.trace(ctx, j.filled); err != nil {
 		return done, err
 	}
+	if err := j.rewrites(ctx); err != nil {
+		return done, err
+	}
 	if slices.ContainsFunc(j.judged.Findings, func(f history.Finding) bool { return f.Trial == history.TrialPopulated && f.Counts() }) {
 		done.State, done.Says = history.TrialFailed, strings.Replace(done.Says, "; nothing is lost", "; but rows or values are lost", 1)
 	}
 	return done, nil
+}
+
+// rewrites executes the safe form of each statement that has one, over the same rows, after the statements before it.
+func (j *judge) rewrites(ctx context.Context) error {
+	for i := range j.statements {
+		for k := range j.statements[i].Findings {
+			r := j.statements[i].Findings[k].Rewrite
+			if r == nil || r.SQL == "" || r.Ran != "" {
+				continue
+			}
+			ran := *r
+			err := j.on(ctx, j.filled, func(_ *server.Database, conn *pgx.Conn) error {
+				for _, s := range j.statements[:i] {
+					if _, err := conn.Exec(ctx, s.Text, pgx.QueryExecModeSimpleProtocol); err != nil {
+						return nil // it stands on what is not there
+					}
+				}
+				began := time.Now()
+				for _, s := range sqltext.Split(r.SQL) {
+					_, err := conn.Exec(ctx, s.Text, pgx.QueryExecModeSimpleProtocol)
+					var refused *pgconn.PgError
+					if errors.As(err, &refused) && !environmental(err) {
+						ran.Ran = "tried here, and refused: " + refused.Message
+						return nil
+					}
+					if err != nil {
+						return err
+					}
+				}
+				ran.Ran = "applied here in " + milliseconds(time.Since(began))
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			j.statements[i].Findings[k].Rewrite = &ran
+		}
+	}
+	return nil
 }
 
 // refused notes that rows stand in the way. They are all named if a constraint that the migration adds forbids them.

@@ -1,0 +1,173 @@
+package gate_test
+
+import (
+	"context"
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-pg/interlock/harness/gate"
+	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/harness/server/servertest"
+	"github.com/interlock-pg/interlock/migrations"
+)
+
+const visits = `CREATE TABLE visits (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, device integer NOT NULL, at timestamptz NOT NULL);`
+
+// last judges the last of a series of plain migrations.
+func last(t *testing.T, config gate.Config, files ...string) history.Judged {
+	t.Helper()
+	config.Server, config.Set = servertest.Server(t), migrations.Set{Layout: migrations.Plain, Dir: "m"}
+	for i, sql := range files {
+		config.Set.Migrations = append(config.Set.Migrations, migrations.Migration{Version: int64(i + 1), Path: "m/" + string(rune('1'+i)) + ".sql", SQL: sql})
+	}
+	config.Versions = []int64{int64(len(files))}
+	run, err := gate.Run(t.Context(), config)
+	require.NoError(t, err)
+	require.Equal(t, run.Verdict, run.Gate.Migrations[0].Verdict)
+	return run.Gate.Migrations[0]
+}
+
+func rules(m history.Judged) (names []string) {
+	for _, f := range m.Findings {
+		if f.Level == history.LevelError || f.Level == history.LevelWarning {
+			names = append(names, f.Rule)
+		}
+	}
+	return names
+}
+
+func trial(t *testing.T, m history.Judged, name history.TrialName) history.Trial {
+	t.Helper()
+	i := slices.IndexFunc(m.Trials, func(one history.Trial) bool { return one.Name == name })
+	require.GreaterOrEqual(t, i, 0)
+	return m.Trials[i]
+}
+
+// skipped leaves out all trials but those named.
+func skipped(but ...history.TrialName) (skip []history.TrialName) {
+	for _, name := range history.Trials()[2:] {
+		if !slices.Contains(but, name) {
+			skip = append(skip, name)
+		}
+	}
+	return skip
+}
+
+// An index is for a query. One that the query does not use, and one that is there already, are told; the one that is used is not.
+func TestIndexes(t *testing.T) {
+	config := gate.Config{Skip: skipped(history.TrialAfter), Rows: 5000}
+	for name, c := range map[string]struct {
+		sql  string
+		want []string
+	}{
+		"used": {"-- interlock: uses visits_device for: SELECT * FROM visits WHERE device = $1\nCREATE INDEX CONCURRENTLY visits_device ON visits (device);", nil},
+		"another expression": {
+			"-- interlock: uses visits_day for: SELECT * FROM visits WHERE at::date = $1\n" +
+				"CREATE INDEX CONCURRENTLY visits_day ON visits (((at AT TIME ZONE 'UTC')::date));", []string{"index-not-used", "index-not-used"},
+		},
+		"no such column": {
+			"-- interlock: uses visits_device for: SELECT * FROM visits WHERE devise = $1\nCREATE INDEX CONCURRENTLY visits_device ON visits (device);",
+			[]string{"index-query", "index-query"},
+		},
+		"a copy": {"CREATE INDEX CONCURRENTLY visits_id ON visits (id);", nil}, // unique beside not unique
+		"two copies": {
+			"CREATE INDEX CONCURRENTLY visits_device ON visits (device);\nCREATE INDEX CONCURRENTLY visits_device_again ON visits (device);",
+			[]string{"duplicate-index"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := last(t, config, visits, c.sql)
+			require.Equal(t, c.want, rules(m), "%+v", m.Findings)
+			after := trial(t, m, history.TrialAfter)
+			require.Contains(t, strings.Join(after.Details, "\n"), "for 1 million rows")
+		})
+	}
+}
+
+// What the machine lacks is not the migration's fault: nothing is said against it, and nothing for it.
+func TestEnvironment(t *testing.T) {
+	m := last(t, gate.Config{}, visits, `CREATE EXTENSION no_such_extension;`)
+	if environment := trial(t, m, history.TrialEmpty); environment.State == history.TrialFailed {
+		require.Equal(t, history.Violated, m.Verdict) // PostgreSQL 16 and later call it 0A000
+		return
+	}
+	require.Equal(t, history.Unknown, m.Verdict)
+	require.Empty(t, rules(m))
+	require.Equal(t, history.TrialUnknown, trial(t, m, history.TrialEmpty).State)
+	require.NotEmpty(t, m.NotCovered)
+}
+
+// What a file allows, with a reason, does not count, and is listed.
+func TestSilenced(t *testing.T) {
+	config := gate.Config{Skip: skipped(), Rows: 50}
+	sql := "SET lock_timeout = '100ms';\n%ALTER TABLE visits DROP COLUMN device;"
+	require.Equal(t, history.Violated, last(t, config, visits, strings.Replace(sql, "%", "", 1)).Verdict)
+	m := last(t, config, visits, strings.Replace(sql, "%", "-- interlock: allow drop-column nobody reads it\n", 1))
+	require.Equal(t, history.Held, m.Verdict)
+	require.Equal(t, "nobody reads it", m.Findings[0].Allowed)
+	require.Equal(t, history.Violated, last(t, config, visits, strings.Replace(sql, "%", "-- interlock: allow drop-column\n", 1)).Verdict, "a reason is needed")
+}
+
+// Values that change without a word, and rows that are gone, are told; those that the file says it changes are not.
+func TestRows(t *testing.T) {
+	config := gate.Config{Skip: skipped(), Rows: 200}
+	trigger := `CREATE FUNCTION shift() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN %; END $$; CREATE EVENT TRIGGER shift ON ddl_command_end EXECUTE FUNCTION shift();`
+	add := "SET lock_timeout = '100ms';\nALTER TABLE visits ADD COLUMN note text;"
+	require.Equal(t, []string{"values-changed"}, rules(last(t, config, visits, strings.Replace(trigger, "%", "UPDATE public.visits SET device = device + 1", 1), add)))
+	require.Equal(t, []string{"rows-lost"}, rules(last(t, config, visits, strings.Replace(trigger, "%", "DELETE FROM public.visits WHERE id % 2 = 0", 1), add)))
+	require.Empty(t, rules(last(t, config, visits, add)))
+	require.Empty(t, rules(last(t, config, visits, add+"\nUPDATE visits SET device = device + 1 WHERE id < 100;")))
+}
+
+// Run twice, a migration must be refused, or change nothing.
+func TestTwice(t *testing.T) {
+	config := gate.Config{Skip: skipped(history.TrialTwice), Rows: 50}
+	require.Equal(t, []string{"twice-changes"}, rules(last(t, config, visits, `INSERT INTO visits (device, at) VALUES (1, 'epoch');`)))
+	require.Empty(t, rules(last(t, config, visits, `INSERT INTO visits (device, at) SELECT -1, 'epoch' WHERE NOT EXISTS (SELECT FROM visits WHERE device = -1);`)))
+	m := last(t, config, visits, `CREATE TABLE devices (id int);`)
+	require.Empty(t, rules(m))
+	require.Contains(t, trial(t, m, history.TrialTwice).Says, "refused")
+}
+
+// The same seed gives the same report, but for times, and for what clients happened to feel.
+func TestRepeatable(t *testing.T) {
+	config := gate.Config{Skip: skipped(history.TrialDirty, history.TrialInterrupted, history.TrialTwice, history.TrialDown), Rows: 300, Seed: 7}
+	one := func() string {
+		m := last(t, config, visits, `CREATE UNIQUE INDEX visits_once ON visits (device, at);`)
+		raw, err := json.Marshal(m)
+		require.NoError(t, err)
+		return regexp.MustCompile(`"(took|elapsed)":"[^"]*"|[0-9.]+ m?s\b`).ReplaceAllString(string(raw), "")
+	}
+	require.Equal(t, one(), one())
+}
+
+// A migration that does not apply before the one that is judged is said to be the trouble; so is data that does not fit.
+func TestTrouble(t *testing.T) {
+	config := gate.Config{
+		Server: servertest.Server(t), Versions: []int64{2},
+		Set: migrations.Set{Layout: migrations.Plain, Migrations: []migrations.Migration{{Version: 1, Path: "1.sql", SQL: "CREATE TABEL x ();"}, {Version: 2, Path: "2.sql"}}},
+	}
+	run, err := gate.Run(t.Context(), config)
+	require.ErrorContains(t, err, "a migration before the one to judge does not apply")
+	require.Equal(t, history.Unknown, run.Verdict)
+
+	config.Set.Migrations[0].SQL, config.Data = visits, "COPY visits (device) FROM stdin;\nx\n\\.\n"
+	_, err = gate.Run(t.Context(), config)
+	var data gate.DataError
+	require.ErrorAs(t, err, &data)
+	require.ErrorContains(t, err, "line 1")
+
+	config.Versions = []int64{9}
+	_, err = gate.Run(t.Context(), config)
+	require.ErrorContains(t, err, "there is no migration 9")
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = gate.Run(ctx, config)
+	require.Error(t, err)
+}
