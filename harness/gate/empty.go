@@ -89,7 +89,7 @@ func (j *judge) rewrite(ctx context.Context, failure *migrations.Error) (bool, e
 		j.find(f)
 		return false, nil
 	}
-	f.Rule, f.Says, f.Rewrite = safe.Rule, fmt.Sprintf("fails on every database (%s): %s", failure.SQLState, safe.Says), safe.Rewrite
+	f.Rule, f.Says, f.Rewrite = safe.Rule, safe.Says, safe.Rewrite
 	safe.Line, safe.Column = failure.Line, failure.Column // it is one finding, at the server's place
 	if safe.Rewrite == nil || safe.Rewrite.SQL == "" || j.judged.Rewritten && len(j.judged.Findings) > 20 {
 		j.find(f)

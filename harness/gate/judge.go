@@ -87,7 +87,8 @@ func (j *judge) run(ctx context.Context) error {
 		if done.State == history.TrialUnknown {
 			j.judged.NotCovered = append(j.judged.NotCovered, fmt.Sprintf("%s: %s", t.name, done.Says))
 		}
-		if (t.name == history.TrialEmpty || t.name == history.TrialPopulated) && done.State != history.TrialPassed && done.State != history.TrialSkipped {
+		applies := done.State == history.TrialPassed || done.State == history.TrialSkipped || t.name == history.TrialEmpty && len(j.is.Objects) > 0
+		if (t.name == history.TrialEmpty || t.name == history.TrialPopulated) && !applies {
 			stopped = fmt.Sprintf("it does not apply (%s)", t.name)
 		}
 	}
