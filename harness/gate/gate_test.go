@@ -3,10 +3,12 @@ package gate_test
 import (
 	"context"
 	"encoding/json"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -170,4 +172,38 @@ func TestTrouble(t *testing.T) {
 	cancel()
 	_, err = gate.Run(ctx, config)
 	require.Error(t, err)
+}
+
+// An index that is built the plain way keeps writers out, and the run shows for how long; CONCURRENTLY keeps out nobody.
+func TestStall(t *testing.T) {
+	const slow = visits + `
+		CREATE FUNCTION slow(device integer) RETURNS integer IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.001); RETURN device; END $$;`
+	config := gate.Config{Skip: skipped(history.TrialLive), Rows: 400, MaxStall: 200 * time.Millisecond}
+	blocked := func(m history.Judged) (found []history.Finding) {
+		for _, f := range m.Findings {
+			if f.Rule == "stalls-clients" {
+				found = append(found, f)
+			}
+		}
+		return found
+	}
+	m := last(t, config, slow, `CREATE UNIQUE INDEX visits_slow ON visits (slow(device), id);`)
+	require.Equal(t, history.Violated, m.Verdict)
+	require.Len(t, blocked(m), 1)
+	require.Contains(t, blocked(m)[0].Says, "SHARE on public.visits is held for")
+	require.Contains(t, trial(t, m, history.TrialLive).Says, "clients stalled")
+
+	m = last(t, config, slow, `CREATE UNIQUE INDEX CONCURRENTLY visits_slow ON visits (slow(device), id);`)
+	require.Equal(t, history.Held, m.Verdict, "%+v", m.Findings)
+	require.Empty(t, blocked(m))
+	require.Contains(t, trial(t, m, history.TrialLive).Says, "clients stalled")
+}
+
+// docs/GATE.md lists all rules.
+func TestDocumented(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/GATE.md")
+	require.NoError(t, err)
+	for _, r := range gate.Rules() {
+		require.Contains(t, string(doc), "| `"+r.Name+"` | "+r.Says+" |")
+	}
 }
