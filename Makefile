@@ -11,7 +11,7 @@ FUZZTIME ?= 5s
 PROGRAMS ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check fmt fmt-check vet lint vuln tidy-check test-docker test-flaky soundness fuzz matrix benchmarks bench-check clean
+.PHONY: help build demo test check fmt fmt-check vet lint vuln tidy-check test-docker test-flaky test-gate soundness fuzz matrix benchmarks bench-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ demo: build ## the main job: run every scenario with every defence at every migr
 test: ## the tests, with the race detector; finds a Postgres itself
 	go test $(RACE) -timeout 5m ./...
 
-check: fmt-check vet lint tidy-check test-docker fuzz test-flaky vuln ## everything that CI runs besides test
+check: fmt-check vet lint tidy-check test-docker fuzz test-flaky test-gate vuln ## everything that CI runs besides test
 	$(MAKE) soundness PROGRAMS=300
 
 fmt: ## format the code
@@ -51,6 +51,9 @@ test-docker: build ## the Docker ways and the whole run on each of them; needs a
 test-flaky: ## the concurrent parts, many times over
 	go test $(RACE) -count 20 -timeout 10m -run 'Kill|Parallel|Barrier|Play' ./harness/server/local ./harness/stress
 	go test $(RACE) -count 5 -timeout 10m -run 'Repeats|Misbehave|Deadlock|Wake' ./harness/explore
+
+test-gate: ## every hazard and its safe form through the whole gate
+	INTERLOCK_GATE_CASES=all go test -count 1 -timeout 10m -run 'Cases' ./harness/gate
 
 soundness: ## what the reduction leaves out, against all orders, for PROGRAMS random programs; takes long
 	INTERLOCK_EXPLORE_PROGRAMS=$(PROGRAMS) go test -count 1 -timeout 120m -v -run TestReducedLosesNothing ./harness/explore

@@ -32,11 +32,11 @@ func TestCases(t *testing.T) {
 			for _, f := range archive.Files {
 				sections[f.Name] = string(f.Data)
 			}
-			want := strings.TrimSpace(sections["want"])
-			require.NotEmpty(t, want)
+			want := strings.Fields(sections["want"])
+			require.GreaterOrEqual(t, len(want), 2)
 			template := servertest.Template(t, sections["before.sql"])
-			runOnly := strings.HasPrefix(want, "run only")
-			rule, level, _ := strings.Cut(want, " ")
+			runOnly := len(want) > 2 // then it names the trial
+			rule, level := want[0], want[1]
 
 			conn := database(t, template)
 			facts := Facts{Before: before(t, conn)}
