@@ -184,6 +184,7 @@ func git(ctx context.Context, dir string, args ...string) (string, error) {
 func domain(srv *server.Server) *gate.Domain {
 	return &gate.Domain{
 		Fits: scenarios.Fits,
+		Fill: scenarios.Fill,
 		Repair: func(ctx context.Context, database *pgx.ConnConfig) (string, error) {
 			config := repair.Config{Rules: scenarios.RepairRules(scenarios.Window, scenarios.KeepNewest), Batch: 500}
 			plan, err := repair.Find(ctx, config, database)
@@ -211,7 +212,7 @@ func domain(srv *server.Server) *gate.Domain {
 			var worse []harness.Workload // or as bad as before
 			for i, cell := range now {
 				seen = append(seen, cell.Name()+": "+outcome(cell))
-				if cell.Verdict != history.Held {
+				if cell.Verdict != history.Held && !scenarios.IsControl(workloads[i]) { // a control is no measure
 					worse = append(worse, workloads[i])
 				}
 			}

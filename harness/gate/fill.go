@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/interlock-pg/interlock/harness/ddl"
 	"github.com/interlock-pg/interlock/harness/populate"
 	"github.com/interlock-pg/interlock/harness/schema"
 	"github.com/interlock-pg/interlock/harness/server"
@@ -27,43 +29,138 @@ func (j *judge) fill(ctx context.Context) (says string, err error) {
 		return "the rows given", err
 	}
 	config := populate.Config{Rows: j.Rows, Seed: j.Seed}
+	if config.Main, err = j.concerned(ctx); err != nil {
+		return "", err
+	}
 	var report populate.Report
 	err = j.on(ctx, j.before, func(db *server.Database, after *pgx.Conn) error {
 		if err := j.apply(ctx, db.Config("migrations")); err != nil {
 			return err
 		}
-		if _, err := populate.Fill(ctx, after, config); err != nil {
+		if err := j.generate(ctx, after, config, &report); err != nil {
 			return err
 		}
 		j.filled, err = j.extend(ctx, func(conn *pgx.Conn) error {
 			if err := j.transfer(ctx, after, conn); err != nil {
 				return err
 			}
-			report, err = populate.Fill(ctx, conn, config) // what is there no more afterwards
-			return err
+			return j.generate(ctx, conn, config, &report) // what is there no more afterwards
 		})
 		return err
 	})
 	if err != nil { // rows of the schema after do not fit into the one before
-		j.filled, err = j.extend(ctx, func(conn *pgx.Conn) error {
-			report, err = populate.Fill(ctx, conn, config)
-			return err
-		})
+		j.filled, err = j.extend(ctx, func(conn *pgx.Conn) error { return j.generate(ctx, conn, config, &report) })
 	}
 	if err != nil {
 		return "", err
 	}
-	rows, tables := 0, 0
+	rows, tables, fewer := 0, 0, 0
 	for _, t := range report.Tables {
 		if ledger(t.Name) {
 			continue
 		}
 		rows, tables = rows+t.Rows, tables+1
+		if config.Main != nil && !slices.Contains(config.Main, t.Name) && t.Rows < j.Rows {
+			fewer++
+		}
 		if t.Rows < t.Wanted {
 			j.judged.NotCovered = append(j.judged.NotCovered, fmt.Sprintf("%s has %d of %d rows: %s", t.Name, t.Rows, t.Wanted, t.Reason))
 		}
 	}
-	return fmt.Sprintf("%d generated rows in %s", rows, count(tables, "table")), nil
+	says = fmt.Sprintf("%d generated rows in %s", rows, count(tables, "table"))
+	if fewer > 0 {
+		says += fmt.Sprintf(" (%d, which it does not touch, have few)", fewer)
+	}
+	return says, nil
+}
+
+// generate fills what is empty, with the domain's own rows where it fits.
+func (j *judge) generate(ctx context.Context, conn *pgx.Conn, config populate.Config, report *populate.Report) error {
+	if j.Domain != nil && j.Domain.Fill != nil && j.Domain.Fits(ctx, conn) == nil {
+		empty := true
+		for _, o := range j.is.Objects {
+			if o.Kind == schema.Table && !ledger(o.Name) && empty {
+				if err := conn.QueryRow(ctx, `select not exists (select from `+o.Name+`)`).Scan(&empty); err != nil {
+					return err
+				}
+			}
+		}
+		if empty {
+			if err := j.Domain.Fill(ctx, conn, j.Rows, j.Seed); err != nil {
+				return err
+			}
+		}
+	}
+	var err error
+	*report, err = populate.Fill(ctx, conn, config)
+	return err
+}
+
+// concerned returns the tables that the migration touches in any way, those that their rows refer to, and those of which they are partitions.
+func (j *judge) concerned(ctx context.Context) (tables []string, err error) {
+	tables = []string{}
+	err = j.on(ctx, j.before, func(db *server.Database, watcher *pgx.Conn) error {
+		conn, err := db.Connect(ctx, "migrations")
+		if err != nil {
+			return err
+		}
+		defer conn.Close(context.WithoutCancel(ctx))
+		for _, s := range j.statements {
+			for _, l := range s.Locks {
+				tables = append(tables, l.Table)
+			}
+			sql := s.Text
+			if transactional(sql) && conn.PgConn().TxStatus() == 'I' {
+				sql = "begin;\n" + strings.TrimSuffix(strings.TrimSpace(sql), ";")
+			}
+			if _, err := conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+				if environmental(err) {
+					return err
+				}
+				tables = nil // it cannot be told: all of them
+				return nil
+			}
+			rows, err := watcher.Query(ctx, `select distinct format('%I.%I', n.nspname, c.relname) from pg_locks l join pg_class c on c.oid = l.relation
+				join pg_namespace n on n.oid = c.relnamespace
+				where l.pid = $1 and c.relkind in ('r', 'p') and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'`, conn.PgConn().PID())
+			if err != nil {
+				return err
+			}
+			names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+			if err != nil {
+				return err
+			}
+			tables = append(tables, names...)
+			if !s.Begins("begin|start") && conn.PgConn().TxStatus() == 'T' && !j.inTransaction() {
+				if _, err := conn.Exec(ctx, `commit`); err != nil {
+					return err
+				}
+			}
+		}
+		if conn.PgConn().TxStatus() != 'I' {
+			if _, err := conn.Exec(ctx, `commit`); err != nil {
+				return err
+			}
+		}
+		rows, err := watcher.Query(ctx, `with recursive up (oid) as (
+				select to_regclass(name)::oid from unnest($1::text[]) name
+				union
+				select r.parent from up join lateral (
+					select confrelid as parent from pg_constraint where contype = 'f' and conrelid = up.oid
+					union all select inhparent from pg_inherits where inhrelid = up.oid) r on true)
+			select format('%I.%I', n.nspname, c.relname) from up join pg_class c on c.oid = up.oid join pg_namespace n on n.oid = c.relnamespace`, tables)
+		if err != nil {
+			return err
+		}
+		tables, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	})
+	return tables, err
+}
+
+// inTransaction reports whether the file has a transaction of its own.
+func (j *judge) inTransaction() bool {
+	return slices.ContainsFunc(j.statements, func(s ddl.Statement) bool { return s.Begins("begin|start") })
 }
 
 // extend makes a template of the state before with more in it.

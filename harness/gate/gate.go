@@ -37,6 +37,8 @@ type Config struct {
 type Domain struct {
 	// Fits reports whether a database has the tables that the domain is about.
 	Fits func(context.Context, *pgx.Conn) error
+	// Fill puts rows, so many in a table, into the domain's empty tables, such as all of its migrations accept.
+	Fill func(ctx context.Context, conn *pgx.Conn, rows int, seed int64) error
 	// Repair resolves the rows that break the domain's invariants, and says what it did.
 	Repair func(context.Context, *pgx.ConnConfig) (string, error)
 	// Prove explores the domain's scenarios at the schema that after makes, of two clients: what each came to, a line each, and which broke what held at
@@ -102,8 +104,17 @@ func (c Config) judge(ctx context.Context, gate *history.Gate) (err error) {
 		before, err := at.Extend(ctx, func(ctx context.Context, config *pgx.ConnConfig) error {
 			for _, one := range earlier {
 				c.Progress(i, len(c.Versions), "applying "+one.Label())
-				if _, err := c.Set.ApplyOne(ctx, config, one.Version); err != nil {
+				var err error
+				if applied < 0 { // all at once
+					_, err = c.Set.Apply(ctx, config, earlier[len(earlier)-1].Version)
+				} else {
+					_, err = c.Set.ApplyOne(ctx, config, one.Version)
+				}
+				if err != nil {
 					return fmt.Errorf("a migration before the one to judge does not apply; try judging it first, with --from: %w", err)
+				}
+				if applied < 0 {
+					break
 				}
 			}
 			return nil

@@ -18,7 +18,7 @@ import (
 )
 
 // mostCuts is at how many places a file is cut off, evenly spread if it has more statements.
-const mostCuts = 12
+const mostCuts = 8
 
 // cut is one way to end a migration before its end.
 type cut struct {

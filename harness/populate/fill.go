@@ -31,7 +31,7 @@ func (f *filler) fill(ctx context.Context, t *table) error {
 		t.notes = append(t.notes, "left as it is: it had rows already")
 		return nil
 	}
-	t.wanted = f.config.Rows
+	t.wanted = f.config.rows(t.name)
 	for _, r := range t.references {
 		if r.later && !r.nullable() {
 			if _, err := f.db.try(ctx, "set constraints "+r.name+" deferred"); err != nil {

@@ -63,7 +63,7 @@ func (f *filler) pool(ctx context.Context, t *table, c *column, distinct bool) (
 	}
 	size := 1000
 	if distinct {
-		size = max(size, 2*f.config.Rows)
+		size = max(size, 2*f.config.rows(t.name))
 	}
 	families := f.families(ctx, c, f.draws("pool", t.name, c.name), about, distinct, size)
 	for i, expr := range families {

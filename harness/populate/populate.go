@@ -3,14 +3,24 @@ package populate
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 )
 
 // Config says what to generate.
 type Config struct {
-	Rows int   // a table; default 10,000
-	Seed int64 // the same seed gives the same rows, in the same schema
+	Rows int      // a table; default 10,000
+	Seed int64    // the same seed gives the same rows, in the same schema
+	Main []string // the tables that get so many, named as in Table; the others get a hundredth, but 100 at least. Nil: all do
+}
+
+// rows is how many a table gets.
+func (c Config) rows(table string) int {
+	if c.Main == nil || slices.Contains(c.Main, table) {
+		return c.Rows
+	}
+	return min(c.Rows, max(c.Rows/100, 100))
 }
 
 // Report says what there is now.
@@ -56,7 +66,7 @@ func Fill(ctx context.Context, conn *pgx.Conn, config Config) (Report, error) {
 			}
 		}
 		for _, t := range f.done {
-			one := Table{Name: t.name, Wanted: config.Rows}
+			one := Table{Name: t.name, Wanted: config.rows(t.name)}
 			if err := f.db.scan(ctx, `select count(*) from `+t.rows, &one.Rows); err != nil {
 				return fmt.Errorf("counting %s: %w", t.name, err)
 			}
