@@ -185,7 +185,8 @@ func TestApplyOne(t *testing.T) {
 			b := setup(t)
 			head := map[migrations.Layout]string{migrations.Goose: "-- +goose Up\n"}[layout]
 			set := migrations.Set{Layout: layout, Migrations: []migrations.Migration{
-				{Version: 1, Path: "1_a.sql", SQL: head + "CREATE TABLE a ();"}, {Version: 2, Path: "2_b.sql", SQL: head + "CREATE TABLE b ();"},
+				{Version: 1, Path: "1_a.sql", SQL: head + "CREATE TABLE a ();"},
+				{Version: 2, Path: "2_b.sql", SQL: head + "CREATE TABLE b ();"},
 				{Version: 3, Path: "3_c.sql", SQL: head + "CREATE TABLE c ();"},
 			}}
 			_, err := set.Apply(b.ctx, b.config, 1)
