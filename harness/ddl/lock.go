@@ -1,6 +1,8 @@
 package ddl
 
 import (
+	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -38,15 +40,23 @@ func (m mode) blocks() string {
 	return "writes"
 }
 
-// Blocks says who waits for a lock of a mode, as "SHARE": "reads and writes", "writes" or "schema changes". It is empty for the modes that
-// reading and writing rows take as well.
-func Blocks(lockMode string) string {
-	i := slices.Index(modes[:], lockMode)
-	if i < 0 {
-		return ""
+// Locks returns the strongest lock of each table, of modes as pg_locks names them, leaving out those that reading and writing rows take as well.
+func Locks(taken map[string][]string) []history.Lock {
+	var out []history.Lock
+	for _, table := range slices.Sorted(maps.Keys(taken)) {
+		strongest := none
+		for _, name := range taken[table] {
+			name = strings.ToUpper(strings.TrimPrefix(upper.ReplaceAllString(strings.TrimSuffix(name, "Lock"), " $0"), " ")) // AccessExclusiveLock
+			strongest = max(strongest, mode(max(0, slices.Index(modes[:], name))))
+		}
+		if strongest != none {
+			out = append(out, history.Lock{Table: table, Mode: strongest.String(), Blocks: strongest.blocks()})
+		}
 	}
-	return mode(i).blocks()
+	return out
 }
+
+var upper = regexp.MustCompile(`[A-Z]`)
 
 // lock predicts a lock on a relation, if it was there before.
 func (s *reading) lock(n name, m mode) {

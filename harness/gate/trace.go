@@ -107,18 +107,6 @@ func relations(ctx context.Context, conn *pgx.Conn) (map[uint32]relation, error)
 	return known, err
 }
 
-// modes are the modes of locks on tables, from weakest to strongest, and who waits for each.
-var modes = []struct{ catalog, name, blocks string }{
-	{"AccessShareLock", "ACCESS SHARE", ""},
-	{"RowShareLock", "ROW SHARE", ""},
-	{"RowExclusiveLock", "ROW EXCLUSIVE", ""},
-	{"ShareUpdateExclusiveLock", "SHARE UPDATE EXCLUSIVE", "schema changes"},
-	{"ShareLock", "SHARE", "writes"},
-	{"ShareRowExclusiveLock", "SHARE ROW EXCLUSIVE", "writes"},
-	{"ExclusiveLock", "EXCLUSIVE", "writes"},
-	{"AccessExclusiveLock", "ACCESS EXCLUSIVE", "reads and writes"},
-}
-
 // locks returns the strongest lock that a backend has on each table that was there before, if somebody would wait for it.
 func locks(ctx context.Context, conn *pgx.Conn, pid uint32, known map[uint32]relation) ([]history.Lock, error) {
 	rows, err := conn.Query(ctx, `select relation, mode from pg_locks where locktype = 'relation' and granted and pid = $1
@@ -126,29 +114,16 @@ func locks(ctx context.Context, conn *pgx.Conn, pid uint32, known map[uint32]rel
 	if err != nil {
 		return nil, err
 	}
-	strongest := map[string]int{}
+	taken := map[string][]string{}
 	var oid uint32
 	var mode string
-	if _, err := pgx.ForEachRow(rows, []any{&oid, &mode}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&oid, &mode}, func() error {
 		if r, ok := known[oid]; ok && r.table {
-			for i, m := range modes {
-				if m.catalog == mode {
-					strongest[r.name] = max(strongest[r.name], i)
-				}
-			}
+			taken[r.name] = append(taken[r.name], mode)
 		}
 		return nil
-	}); err != nil {
-		return nil, err
-	}
-	var taken []history.Lock
-	for name, i := range strongest {
-		if modes[i].blocks != "" {
-			taken = append(taken, history.Lock{Table: name, Mode: modes[i].name, Blocks: modes[i].blocks})
-		}
-	}
-	slices.SortFunc(taken, func(a, b history.Lock) int { return strings.Compare(a.Table, b.Table) })
-	return taken, nil
+	})
+	return ddl.Locks(taken), err
 }
 
 // rewrote returns the tables and indexes that have another file than before, as the transaction itself sees it, and takes note of the new one.

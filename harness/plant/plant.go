@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/interlock-pg/interlock/harness/server"
 )
 
 // most is how many changes are tried for each key that is wanted, before it is given up.
@@ -37,7 +38,7 @@ func (c Constraint) plant(ctx context.Context, conn *pgx.Conn, keys int) (there,
 		var refused *pgconn.PgError
 		there, err = p.count(ctx, "")
 		planted = there
-		if errors.As(err, &refused) && !environmental(refused.Code) {
+		if errors.As(err, &refused) && !server.IsTrouble(refused.Code) {
 			why = fmt.Sprintf("could not be planted: the query for it does not run in the state before: %s %s", refused.Code, refused.Message)
 			return nil
 		}
@@ -167,14 +168,9 @@ func (p *planter) change(ctx context.Context, sql string, good func(place) (bool
 		return at, true, nil
 	case errors.Is(err, undo), errors.Is(err, pgx.ErrNoRows):
 		return at, false, nil
-	case errors.As(err, &refused) && !environmental(refused.Code) && refused.Code != "57014":
+	case errors.As(err, &refused) && !server.IsTrouble(refused.Code) && refused.Code != "57014":
 		p.refused = strings.TrimSpace(refused.Code + " " + refused.Message)
 		return at, false, nil
 	}
 	return at, false, err
-}
-
-// environmental: the SQLSTATE is of the server or the machine, and says nothing about the migration.
-func environmental(code string) bool {
-	return slices.ContainsFunc([]string{"08", "53", "57P", "58", "XX"}, func(class string) bool { return strings.HasPrefix(code, class) })
 }

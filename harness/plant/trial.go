@@ -101,7 +101,7 @@ func outside(err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &pg):
-		if environmental(pg.Code) {
+		if server.IsTrouble(pg.Code) {
 			return &environment{err}
 		}
 	case errors.As(err, &refusal): // the server was not asked
@@ -293,7 +293,7 @@ func (t *trial) accepted(ctx context.Context, a attempt) error {
 		return err
 	})
 	var pg *pgconn.PgError
-	if errors.As(err, &pg) && !environmental(pg.Code) {
+	if errors.As(err, &pg) && !server.IsTrouble(pg.Code) {
 		said := fmt.Sprintf("accepted, and what became of the rows cannot be seen: the query for them does not run in the state after: %s %s", pg.Code, pg.Message)
 		t.unknown = append(t.unknown, fmt.Sprintf("%s: %s", a.Constraint, said))
 		t.says(a.Constraint, said)

@@ -3,7 +3,6 @@ package traffic
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -108,7 +107,7 @@ func Try(ctx context.Context, config Config) (history.Trial, []history.Finding, 
 		return history.Trial{}, nil, t.report, err
 	case errors.As(err, &skipped):
 		trial.State, trial.Says = history.TrialSkipped, skipped.why
-	case isEnvironment(err):
+	case server.IsTrouble(state(err)):
 		trial, findings = history.Trial{Name: history.TrialLive, State: history.TrialUnknown, Says: err.Error()}, nil
 	default:
 		return history.Trial{}, nil, t.report, err
@@ -121,17 +120,6 @@ func Try(ctx context.Context, config Config) (history.Trial, []history.Finding, 
 type skip struct{ why string }
 
 func (s *skip) Error() string { return s.why }
-
-// isEnvironment reports whether the server was in trouble that no statement is to blame for: resources, its operator, its files, itself.
-func isEnvironment(err error) bool {
-	code := state(err)
-	for _, class := range []string{"53", "57P", "58", "XX"} {
-		if strings.HasPrefix(code, class) {
-			return true
-		}
-	}
-	return false
-}
 
 // state returns the SQLSTATE of an error; empty if the server did not send it.
 func state(err error) string {
