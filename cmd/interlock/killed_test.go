@@ -40,14 +40,25 @@ func TestKilled(t *testing.T) {
 		require.NoError(t, err)
 	}
 	t.Logf("the same moments again: %s=%d go test -run %s ./cmd/interlock", killSeed, seed, t.Name())
-	k := &killer{path: build(t), random: rand.New(rand.NewPCG(seed, 0))}
+	program := build(t)
 	repairs, theirs, own := 25, 15, 10
 	if testing.Short() {
 		repairs, theirs, own = 4, 2, 2
 	}
-	t.Run("repair", func(t *testing.T) { k.repair(t, repairs) })
-	t.Run("gate on a server of the user's", func(t *testing.T) { k.gateThere(t, theirs) })
-	t.Run("gate on a server of its own", func(t *testing.T) { k.gateOwn(t, own) })
+	for stream, kind := range []struct {
+		name  string
+		times int
+		kill  func(k *killer, t *testing.T, times int)
+	}{
+		{"repair", repairs, (*killer).repair},
+		{"gate on a server of the user's", theirs, (*killer).gateThere},
+		{"gate on a server of its own", own, (*killer).gateOwn},
+	} {
+		t.Run(kind.name, func(t *testing.T) {
+			t.Parallel()
+			kind.kill(&killer{path: program, random: rand.New(rand.NewPCG(seed, uint64(stream)))}, t, kind.times)
+		})
+	}
 }
 
 const (
@@ -213,7 +224,6 @@ func (k *killer) gateOwn(t *testing.T, kills int) {
 type killer struct {
 	path   string
 	random *rand.Rand
-	starts int
 }
 
 // build builds the program. The test itself may be with the race detector, the program is as users have it.
@@ -233,10 +243,10 @@ type started struct {
 }
 
 func (k *killer) start(t *testing.T, args []string) *started {
-	k.starts++
-	s := &started{mark: fmt.Sprintf("%s=%d.%d.", markedBy, os.Getpid(), k.starts), dirs: map[string]bool{}}
+	dir := t.TempDir() // no other has it
+	s := &started{mark: markedBy + "=" + dir, dirs: map[string]bool{}}
 	s.Cmd = exec.Command(k.path, args...)
-	s.Dir, s.Env = t.TempDir(), append(os.Environ(), s.mark)
+	s.Dir, s.Env = dir, append(os.Environ(), s.mark)
 	s.Stdout, s.Stderr = &s.said, &s.said
 	require.NoError(t, s.Start())
 	return s
