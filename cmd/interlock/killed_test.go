@@ -268,7 +268,7 @@ func (k *killer) kill(t *testing.T, took time.Duration, args ...string) *started
 	s.servers(s.processes())
 	require.NoError(t, s.Process.Kill()) // it has not been waited for
 	s.servers(s.processes())
-	s.Wait() //nolint:errcheck // killed, or over
+	s.Wait() // killed, or over
 	t.Logf("killed after %v of %v", after.Round(time.Millisecond), took.Round(time.Millisecond))
 	return s
 }
