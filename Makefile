@@ -52,7 +52,8 @@ test-flaky: ## the concurrent parts, many times over
 	go test $(RACE) -count 20 -timeout 10m -run 'Kill|Parallel|Barrier|Play' ./harness/server/local ./harness/stress
 	go test $(RACE) -count 5 -timeout 10m -run 'Repeats|Misbehave|Deadlock|Wake' ./harness/explore
 
-test-gate: ## every hazard and its safe form through the whole gate
+test-gate: ## every hazard and its safe form through the whole gate; the gate and repair killed 50 times
+	INTERLOCK_TEST_KILLS=50 go test -count 1 -timeout 10m -run 'Killed' ./cmd/interlock
 	INTERLOCK_GATE_CASES=all go test -count 1 -timeout 10m -run 'Cases' ./harness/gate
 
 soundness: ## what the reduction leaves out, against all orders, for PROGRAMS random programs; takes long
