@@ -8,12 +8,9 @@ import (
 	"github.com/interlock-pg/interlock/harness/server"
 )
 
-// environmental reports whether an error is about the machine or the server and not about the migration, or a connection that is lost.
+// environmental reports whether an error is not the migration's: the server's, the machine's, or our own.
 func environmental(err error) bool {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
-		return server.IsTrouble(pg.Code)
-	}
+	var refused *pgconn.PgError
 	var data DataError
-	return err != nil && !errors.As(err, &data)
+	return err != nil && (server.IsTrouble(err) || !errors.As(err, &refused) && !errors.As(err, &data))
 }

@@ -38,7 +38,7 @@ func (c Constraint) plant(ctx context.Context, conn *pgx.Conn, keys int) (there,
 		var refused *pgconn.PgError
 		there, err = p.count(ctx, "")
 		planted = there
-		if errors.As(err, &refused) && !server.IsTrouble(refused.Code) {
+		if errors.As(err, &refused) && !server.IsTrouble(refused) {
 			why = fmt.Sprintf("could not be planted: the query for it does not run in the state before: %s %s", refused.Code, refused.Message)
 			return nil
 		}
@@ -168,7 +168,7 @@ func (p *planter) change(ctx context.Context, sql string, good func(place) (bool
 		return at, true, nil
 	case errors.Is(err, undo), errors.Is(err, pgx.ErrNoRows):
 		return at, false, nil
-	case errors.As(err, &refused) && !server.IsTrouble(refused.Code) && refused.Code != "57014":
+	case errors.As(err, &refused) && !server.IsTrouble(refused) && refused.Code != "57014":
 		p.refused = strings.TrimSpace(refused.Code + " " + refused.Message)
 		return at, false, nil
 	}

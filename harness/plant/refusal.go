@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -24,12 +22,6 @@ func with(ctx context.Context, config *pgx.ConnConfig, do func(*pgx.Conn) error)
 		return fmt.Errorf("connecting to %s: %w", config.Database, err)
 	}
 	return errors.Join(do(conn), conn.Close(context.WithoutCancel(ctx)))
-}
-
-// isLost: the connection broke.
-func isLost(err error) bool {
-	var broken net.Error
-	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.As(err, &broken)
 }
 
 // finding is the beginning of one: the place that was refused, and what the server said.

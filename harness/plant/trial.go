@@ -13,7 +13,6 @@ import (
 	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/schema"
 	"github.com/interlock-pg/interlock/harness/server"
-	"github.com/interlock-pg/interlock/migrations"
 )
 
 // The rules of the findings.
@@ -94,18 +93,7 @@ func (e *environment) Unwrap() error { return e.err }
 
 // outside marks errors of the environment: what the server says of itself, and lost connections.
 func outside(err error) error {
-	var pg *pgconn.PgError
-	var connect *pgconn.ConnectError
-	var refusal *migrations.Error
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &pg):
-		if server.IsTrouble(pg.Code) {
-			return &environment{err}
-		}
-	case errors.As(err, &refusal): // the server was not asked
-	case errors.As(err, &connect), pgconn.SafeToRetry(err), isLost(err):
+	if server.IsTrouble(err) {
 		return &environment{err}
 	}
 	return err
@@ -293,7 +281,7 @@ func (t *trial) accepted(ctx context.Context, a attempt) error {
 		return err
 	})
 	var pg *pgconn.PgError
-	if errors.As(err, &pg) && !server.IsTrouble(pg.Code) {
+	if errors.As(err, &pg) && !server.IsTrouble(pg) {
 		said := fmt.Sprintf("accepted, and what became of the rows cannot be seen: the query for them does not run in the state after: %s %s", pg.Code, pg.Message)
 		t.unknown = append(t.unknown, fmt.Sprintf("%s: %s", a.Constraint, said))
 		t.says(a.Constraint, said)

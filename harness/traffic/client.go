@@ -204,7 +204,7 @@ func (c *client) tell(ctx context.Context, u *turn, s *statement, err error) err
 		return nil
 	}
 	var pg *pgconn.PgError
-	if !errors.As(err, &pg) || server.IsTrouble(state(err)) || c.conn.IsClosed() {
+	if !errors.As(err, &pg) || server.IsTrouble(err) || c.conn.IsClosed() {
 		return err
 	}
 	switch {

@@ -170,7 +170,7 @@ func (p *phase) between(ctx context.Context, group *errgroup.Group, do func(cont
 
 // trouble returns an error of the migration's that is none of its own: the environment's, or no answer of a server at all.
 func (p *phase) trouble(err error) error {
-	if err == nil || state(err) != "" && !server.IsTrouble(state(err)) {
+	if err == nil || state(err) != "" && !server.IsTrouble(err) {
 		return nil
 	}
 	return fmt.Errorf("applying the migration: %w", err)

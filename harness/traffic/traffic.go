@@ -107,7 +107,7 @@ func Try(ctx context.Context, config Config) (history.Trial, []history.Finding, 
 		return history.Trial{}, nil, t.report, err
 	case errors.As(err, &skipped):
 		trial.State, trial.Says = history.TrialSkipped, skipped.why
-	case server.IsTrouble(state(err)):
+	case server.IsTrouble(err):
 		trial, findings = history.Trial{Name: history.TrialLive, State: history.TrialUnknown, Says: err.Error()}, nil
 	default:
 		return history.Trial{}, nil, t.report, err
