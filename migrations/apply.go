@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -158,6 +159,8 @@ func (how manner) plan(m Migration) (plan, error) {
 	}
 	for _, s := range sqltext.Split(m.SQL) {
 		switch {
+		case s.Kind == sqltext.Command && (strings.HasPrefix(s.Text, `\restrict`) || strings.HasPrefix(s.Text, `\unrestrict`)):
+			continue // pg_dump guards its files with them
 		case s.Kind == sqltext.Command:
 			return p, refusal(m, s, "this is a command of psql, not SQL", "leave the line out, and say what it does in SQL")
 		case s.ReadsInput():

@@ -227,6 +227,15 @@ func Open(dir string, layout Layout) (Set, error) {
 			found[as] = append(found[as], e)
 		}
 	}
+	ups := slices.ContainsFunc(found[GolangMigrate], func(e entry) bool { return !e.undo })
+	if layout == "" && !ups && len(found[Plain]) > 0 { // NAME.down.sql is plain as well
+		for _, e := range found[GolangMigrate] {
+			if e, ok := layouts[Plain].parse(e.path, e.sql); ok {
+				found[Plain] = append(found[Plain], e)
+			}
+		}
+		delete(found, GolangMigrate)
+	}
 	if layout == "" {
 		var seen, flags []string
 		for _, l := range Layouts() {

@@ -75,6 +75,10 @@ func TestOpen(t *testing.T) {
 			files: map[string]string{"1_a.sql": "", "1_a_rollback.sql": "", "2.sql": "", "2.down.sql": "", "3_rollback.sql": "", "shutdown.sql": "", "rollback.sql": ""},
 			want:  "plain\n1 1 a m/1_a.sql m/1_a_rollback.sql\n2 2 2 m/2.sql m/2.down.sql\n3 3 3 m/3_rollback.sql\n4  shutdown m/shutdown.sql m/rollback.sql",
 		},
+		"plain, only down": {
+			files: map[string]string{"01_init.sql": "", "02_change.sql": "", "02_change.down.sql": ""},
+			want:  "plain\n1 01 init m/01_init.sql\n2 02 change m/02_change.sql m/02_change.down.sql",
+		},
 		"a mixture, settled": {
 			files:  map[string]string{"1_a.sql": up, "V1__b.sql": "", "x/migration.sql": ""},
 			layout: migrations.Flyway,

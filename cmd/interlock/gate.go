@@ -54,7 +54,7 @@ func (c *gateCommand) Run(ctx context.Context, out *output, pg *postgres) error 
 		}
 		skip = append(skip, trial)
 	}
-	versions, base, err := c.versions(ctx, set)
+	versions, base, err := c.versions(ctx, out, set)
 	if err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func trials() []string {
 }
 
 // versions returns which migrations are to be judged, and why these.
-func (c *gateCommand) versions(ctx context.Context, set migrationSet) (versions []int64, base string, err error) {
+func (c *gateCommand) versions(ctx context.Context, out *output, set migrationSet) (versions []int64, base string, err error) {
 	after := func(keep func(migrations.Migration) bool) {
 		for _, m := range set.Migrations {
 			if keep(m) {
@@ -141,6 +141,10 @@ func (c *gateCommand) versions(ctx context.Context, set migrationSet) (versions 
 			return nil, "", usage("--base %s: %v; try a revision that this checkout has (in CI, fetch all of the history)", rev, err)
 		}
 		files := strings.Split(known, "\x00")
+		if edited, err := git(ctx, set.Dir, "diff", "--name-only", "--diff-filter=M", "--relative", rev, "--", "."); err == nil && edited != "" {
+			fmt.Fprintf(out.stderr, "Changed since %s, and not judged again, though where it is applied already it stays as it was: %s\n", rev,
+				strings.Join(strings.Fields(edited), ", "))
+		}
 		after(func(m migrations.Migration) bool {
 			path, err := filepath.Rel(set.Dir, m.Path)
 			return err != nil || !slices.Contains(files, filepath.ToSlash(path))

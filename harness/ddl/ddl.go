@@ -18,6 +18,7 @@ type Facts struct {
 	Before      schema.Schema // before the migration; zero: unknown, and then every table that the file does not make was there
 	Version     int           // major version of the server, as 15; zero: unknown
 	Transaction bool          // the tool runs the file in one transaction, or as one message, which is one too
+	Message     bool          // as one message: BEGIN and COMMIT in it are in order
 }
 
 // Statement is one statement, with what it is predicted to do.

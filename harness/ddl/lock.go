@@ -225,10 +225,10 @@ func (s *reading) lockTimeout() {
 	if worst == (name{}) || s.timeout || s.timeoutLocal {
 		return
 	}
-	set := "SET lock_timeout = '2s';\n"
+	set := "SET lock_timeout = '250ms';\n"
 	note := "and try again when it gives up (55P03)"
 	if s.inTransaction() {
-		set = "SET LOCAL lock_timeout = '2s';\n"
+		set = "SET LOCAL lock_timeout = '250ms';\n"
 	}
 	s.find(RuleLockTimeout, history.LevelWarning, 0, &history.Rewrite{SQL: set + s.text() + ";", Note: note},
 		"It takes %s on %s without a lock_timeout: while it waits behind one long transaction, all others that want %s wait behind it.",

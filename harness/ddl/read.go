@@ -162,7 +162,7 @@ func (s *reading) transaction(t *pg.TransactionStmt) {
 	default:
 		return
 	}
-	if s.facts.Transaction {
+	if s.facts.Transaction && !s.facts.Message {
 		s.find(RuleBeginInside, history.LevelWarning, 0, nil,
 			"The tool runs this file in a transaction of its own, which this statement %s. Leave it out, or tell the tool to run the file without one.",
 			map[bool]string{true: "repeats (a warning of the server, nothing else)", false: "ends: what follows is not taken back with the rest"}[s.begun])

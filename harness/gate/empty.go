@@ -52,6 +52,12 @@ func (j *judge) tryEmpty(ctx context.Context) (took time.Duration, failure *migr
 		began := time.Now()
 		err := j.apply(ctx, db.Config("migrations"))
 		took = time.Since(began)
+		if errors.As(err, &failure) && failure.SQLState == "" {
+			return fmt.Errorf("this is not judged: %s, line %d: %s; try %s", failure.File, failure.Line, failure.Message, failure.Try)
+		}
+		if errors.As(err, &failure) && failure.SQLState == "0A000" && strings.Contains(failure.Message, "is not available") { // CREATE EXTENSION
+			return fmt.Errorf("the server lacks what it needs: %s; try a server that has it, with --postgres", failure.Message)
+		}
 		if errors.As(err, &failure) && !environmental(failure.Err) {
 			return nil
 		}
@@ -61,7 +67,7 @@ func (j *judge) tryEmpty(ctx context.Context) (took time.Duration, failure *migr
 		j.is, err = schema.Read(ctx, conn)
 		return err
 	})
-	if failure != nil && environmental(failure.Err) {
+	if err != nil {
 		failure = nil
 	}
 	return took, failure, err

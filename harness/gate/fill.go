@@ -37,6 +37,9 @@ func (j *judge) fill(ctx context.Context) (says string, err error) {
 		if err := j.apply(ctx, db.Config("migrations")); err != nil {
 			return err
 		}
+		if err := j.unseed(ctx, after); err != nil {
+			return err
+		}
 		if err := j.generate(ctx, after, config, &report); err != nil {
 			return err
 		}
@@ -77,15 +80,17 @@ func (j *judge) fill(ctx context.Context) (says string, err error) {
 // generate fills what is empty, with the domain's own rows where it fits.
 func (j *judge) generate(ctx context.Context, conn *pgx.Conn, config populate.Config, report *populate.Report) error {
 	if j.Domain != nil && j.Domain.Fill != nil && j.Domain.Fits(ctx, conn) == nil {
-		empty := true
-		for _, o := range j.is.Objects {
-			if o.Kind == schema.Table && !ledger(o.Name) && empty {
-				if err := conn.QueryRow(ctx, `select not exists (select from `+o.Name+`)`).Scan(&empty); err != nil {
-					return err
-				}
-			}
+		now, err := schema.Read(ctx, conn)
+		if err != nil {
+			return err
 		}
-		if empty {
+		empty, err := tablesWithoutRows(ctx, conn, now)
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(now.Objects, func(o schema.Object) bool {
+			return o.Kind == schema.Table && !ledger(o.Name) && !slices.Contains(empty, o.Name)
+		}) {
 			if err := j.Domain.Fill(ctx, conn, j.Rows, j.Seed); err != nil {
 				return err
 			}
@@ -188,6 +193,10 @@ func (j *judge) transfer(ctx context.Context, from, to *pgx.Conn) error {
 	if _, err := to.Exec(ctx, `set session_replication_role = replica`); err != nil {
 		return err
 	}
+	empty, err := tablesWithoutRows(ctx, to, j.was)
+	if err != nil {
+		return err
+	}
 	columns := map[string][]string{}
 	for _, o := range j.is.Objects {
 		if was, both := j.was.Find(o.Kind, o.Name); both && o.Kind == schema.Column && o.Get("generated") == "" && was.Get("generated") == "" {
@@ -199,7 +208,8 @@ func (j *judge) transfer(ctx context.Context, from, to *pgx.Conn) error {
 			continue
 		}
 		switch {
-		case o.Kind == schema.Table && len(columns[o.Name]) > 0:
+		case o.Kind == schema.Table && (len(columns[o.Name]) == 0 || !slices.Contains(empty, o.Name)):
+		case o.Kind == schema.Table:
 			list := strings.Join(columns[o.Name], ", ")
 			var rows bytes.Buffer
 			if _, err := from.PgConn().CopyTo(ctx, &rows, fmt.Sprintf(`copy (select %s from %s) to stdout`, list, o.Name)); err != nil {
@@ -219,6 +229,41 @@ func (j *judge) transfer(ctx context.Context, from, to *pgx.Conn) error {
 			}
 		}
 	}
-	_, err := to.Exec(ctx, `set session_replication_role = origin`)
+	_, err = to.Exec(ctx, `set session_replication_role = origin`)
 	return err
+}
+
+// unseed takes out what the migration has put into tables that were there and empty before it: it is to put it there itself.
+func (j *judge) unseed(ctx context.Context, after *pgx.Conn) error {
+	return j.on(ctx, j.before, func(_ *server.Database, before *pgx.Conn) error {
+		empty, err := tablesWithoutRows(ctx, before, j.was)
+		if err != nil {
+			return err
+		}
+		sql := `set session_replication_role = replica`
+		for _, name := range empty {
+			if _, still := j.is.Find(schema.Table, name); still {
+				sql += `; delete from ` + name
+			}
+		}
+		_, err = after.Exec(ctx, sql+`; set session_replication_role = origin`, pgx.QueryExecModeSimpleProtocol)
+		return err
+	})
+}
+
+// tablesWithoutRows returns the tables of a schema that are empty.
+func tablesWithoutRows(ctx context.Context, conn *pgx.Conn, s schema.Schema) (names []string, err error) {
+	for _, o := range s.Objects {
+		if o.Kind != schema.Table || ledger(o.Name) {
+			continue
+		}
+		var some bool
+		if err := conn.QueryRow(ctx, `select exists (select from `+o.Name+`)`).Scan(&some); err != nil {
+			return nil, err
+		}
+		if !some {
+			names = append(names, o.Name)
+		}
+	}
+	return names, nil
 }

@@ -104,6 +104,39 @@ func TestEnvironment(t *testing.T) {
 	require.NotEmpty(t, m.NotCovered)
 }
 
+// Rows that a migration brings are not in its way when it brings them; those of an earlier one are there.
+func TestSeeds(t *testing.T) {
+	config := gate.Config{Skip: skipped(history.TrialDown), Rows: 100}
+	roles := `CREATE TABLE roles (id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL UNIQUE);`
+	m := last(t, config, roles, `INSERT INTO roles (name) VALUES ('admin');`)
+	require.Equal(t, history.Held, m.Verdict, "%+v", m.Findings)
+	require.Contains(t, trial(t, m, history.TrialPopulated).Says, "100 generated rows in 1 table")
+	m = last(t, config, roles+`INSERT INTO roles (name) VALUES ('admin');`, `INSERT INTO roles (name) VALUES ('guest');`)
+	require.Equal(t, history.Held, m.Verdict, "%+v", m.Findings)
+	m = last(t, config, roles+`INSERT INTO roles (name) VALUES ('admin');`, `INSERT INTO roles (name) VALUES ('admin');`)
+	require.Equal(t, history.Violated, m.Verdict)
+}
+
+// A role belongs to the server, and is made anew in each trial.
+func TestRoles(t *testing.T) {
+	m := last(t, gate.Config{Rows: 50}, visits, `CREATE ROLE interlock_test_reader; GRANT SELECT ON visits TO interlock_test_reader;`)
+	for _, one := range m.Trials {
+		require.NotEqual(t, history.TrialUnknown, one.State, one.Says)
+	}
+	require.NotContains(t, rules(m), "fails")
+	roles, err := servertest.Server(t).Roles(t.Context())
+	require.NoError(t, err)
+	require.NotContains(t, roles, "interlock_test_reader")
+}
+
+// What depends on values that were made up is left open.
+func TestMadeUp(t *testing.T) {
+	config := gate.Config{Skip: skipped(), Rows: 50}
+	m := last(t, config, `CREATE TABLE notes (id int PRIMARY KEY, note text NOT NULL);`, "SET lock_timeout = '100ms';\nALTER TABLE notes ALTER COLUMN note TYPE integer USING note::integer;")
+	require.Equal(t, history.Unknown, m.Verdict, "%+v", m.Findings)
+	require.Contains(t, trial(t, m, history.TrialPopulated).Says, "try --data")
+}
+
 // What a file allows, with a reason, does not count, and is listed.
 func TestSilenced(t *testing.T) {
 	config := gate.Config{Skip: skipped(), Rows: 50}
@@ -122,6 +155,10 @@ func TestRows(t *testing.T) {
 	add := "SET lock_timeout = '100ms';\nALTER TABLE visits ADD COLUMN note text;"
 	require.Equal(t, []string{"values-changed"}, rules(last(t, config, visits, strings.Replace(trigger, "%", "UPDATE public.visits SET device = device + 1", 1), add)))
 	require.Equal(t, []string{"rows-lost"}, rules(last(t, config, visits, strings.Replace(trigger, "%", "DELETE FROM public.visits WHERE id % 2 = 0", 1), add)))
+	cascade := visits + `CREATE TABLE parts (visit bigint NOT NULL REFERENCES visits ON DELETE CASCADE);`
+	require.Equal(t, []string{"rows-lost"}, rules(last(t, config, cascade, "DELETE FROM visits WHERE id % 2 = 0;")))
+	require.Empty(t, rules(last(t, config, cascade, "DELETE FROM parts WHERE visit > 0; DELETE FROM visits WHERE id % 2 = 0;")))
+	require.Empty(t, rules(last(t, config, "CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TABLE t (id int PRIMARY KEY, m mood);", "ALTER TYPE mood RENAME VALUE 'sad' TO 'low';")))
 	require.Empty(t, rules(last(t, config, visits, add)))
 	require.Empty(t, rules(last(t, config, visits, add+"\nUPDATE visits SET device = device + 1 WHERE id < 100;")))
 }

@@ -20,6 +20,9 @@ import (
 // mostCuts is at how many places a file is cut off, evenly spread if it has more statements.
 const mostCuts = 8
 
+// longestCuts is after how long no other cut is begun.
+const longestCuts = 15 * time.Second
+
 // cut is one way to end a migration before its end.
 type cut struct {
 	says string
@@ -33,7 +36,12 @@ func (j *judge) interrupted(ctx context.Context) (history.Trial, error) {
 	cuts := j.cuts()
 	tried, left, worst := 0, 0, map[string]bool{}
 	var details []string
-	for _, c := range cuts {
+	began := time.Now()
+	for i, c := range cuts {
+		if time.Since(began) > longestCuts {
+			j.judged.NotCovered = append(j.judged.NotCovered, fmt.Sprintf("interrupted: %d of %d cuts were made in %s", i, len(cuts), longestCuts))
+			break
+		}
 		err := j.on(ctx, j.before, func(db *server.Database, conn *pgx.Conn) error {
 			cutOff, err := c.do(ctx, db)
 			if err != nil || !cutOff {
@@ -73,6 +81,9 @@ func (j *judge) interrupted(ctx context.Context) (history.Trial, error) {
 		if err != nil {
 			return history.Trial{}, err
 		}
+	}
+	if tried == 0 {
+		return history.Trial{State: history.TrialSkipped, Says: "there is nothing in it to be cut off"}, nil
 	}
 	says := fmt.Sprintf("cut off %s: nothing was left, and it could be run again", count(tried, "time"))
 	switch {
@@ -159,6 +170,9 @@ func (j *judge) leftover(c cut, left []schema.Change, again error, missing []sch
 		if o.Kind == schema.Index && o.Get("invalid") != "" {
 			invalid = append(invalid, o.Name)
 		}
+	}
+	if len(invalid) > 0 && f.Line == 0 {
+		f.Line = j.lineOf(strings.Trim(afterDot(invalid[0]), `"`))
 	}
 	for _, change := range left {
 		f.Evidence = append(f.Evidence, "left: "+change.String())

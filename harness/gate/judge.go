@@ -26,6 +26,7 @@ type judge struct {
 	filled    *server.Template // with rows
 	was, is   schema.Schema    // before it and after it, without rows
 
+	roles      []string // of the server, before it
 	statements []ddl.Statement
 	directives []ddl.Directive
 	judged     history.Judged
@@ -42,6 +43,11 @@ type trial struct {
 func (j *judge) run(ctx context.Context) error {
 	if err := j.read(ctx); err != nil {
 		return err
+	}
+	for _, s := range j.statements {
+		if s.Begins(global) && !j.Server.Owned {
+			return fmt.Errorf("%s:%d creates what belongs to the whole server, which is yours; try --postgres local", j.migration.Path, s.Line)
+		}
 	}
 	trials := []trial{
 		{history.TrialEmpty, j.empty},
@@ -77,9 +83,9 @@ func (j *judge) run(ctx context.Context) error {
 		}
 		if err != nil {
 			done = history.Trial{State: history.TrialUnknown, Says: "could not be made: " + err.Error()}
-			if !environmental(err) {
-				j.judged.Trials = append(j.judged.Trials, done)
-				return fmt.Errorf("%s, %s: %w", j.migration.Path, t.name, err)
+			var data DataError
+			if errors.As(err, &data) {
+				return err
 			}
 		}
 		done.Name, done.Elapsed = t.name, history.Since(began)
@@ -97,7 +103,10 @@ func (j *judge) run(ctx context.Context) error {
 }
 
 // read looks at the file, and at the schema that it meets.
-func (j *judge) read(ctx context.Context) error {
+func (j *judge) read(ctx context.Context) (err error) {
+	if j.roles, err = j.Server.Roles(ctx); err != nil {
+		return err
+	}
 	return j.on(ctx, j.before, func(db *server.Database, conn *pgx.Conn) (err error) {
 		if j.was, err = schema.Read(ctx, conn); err != nil {
 			return err
@@ -106,10 +115,14 @@ func (j *judge) read(ctx context.Context) error {
 	})
 }
 
+// global matches statements about what belongs to the whole server.
+const global = "create role|user|group|database|tablespace"
+
 // predict says what reading the file tells.
 func (j *judge) predict() error {
 	statements, transaction := j.Set.Statements(j.current())
-	facts := ddl.Facts{Before: j.was, Version: j.Server.Version / 10_000, Transaction: transaction}
+	facts := ddl.Facts{Before: j.was, Version: j.Server.Version / 10_000, Transaction: transaction,
+		Message: j.Set.Layout == migrations.GolangMigrate || j.Set.Layout == migrations.Prisma}
 	var err error
 	j.statements, j.directives, err = ddl.Read(j.current().SQL, statements, facts)
 	return err
@@ -138,7 +151,21 @@ func (j *judge) on(ctx context.Context, t *server.Template, do func(*server.Data
 		err = do(db, conn)
 		err = errors.Join(err, conn.Close(context.WithoutCancel(ctx)))
 	}
-	return errors.Join(err, db.Drop(context.WithoutCancel(ctx)))
+	return errors.Join(err, db.Drop(context.WithoutCancel(ctx)), j.forget(context.WithoutCancel(ctx)))
+}
+
+// forget drops the roles that the migration has created, which belong to the whole server, for it to create them again.
+func (j *judge) forget(ctx context.Context) error {
+	now, err := j.Server.Roles(ctx)
+	if err != nil || !j.Server.Owned {
+		return err
+	}
+	for _, role := range now {
+		if !slices.Contains(j.roles, role) {
+			err = errors.Join(err, j.Server.DropRole(ctx, role))
+		}
+	}
+	return err
 }
 
 // DataError says that Config.Data could not be loaded.

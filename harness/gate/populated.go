@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/interlock-pg/interlock/harness/ddl"
 	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/plant"
 	"github.com/interlock-pg/interlock/harness/schema"
@@ -39,6 +40,10 @@ func (j *judge) populated(ctx context.Context) (history.Trial, error) {
 		switch {
 		case errors.As(err, &failure) && !environmental(failure.Err):
 			done = history.Trial{State: history.TrialFailed, Says: "fails over " + says + ": " + oneLine(failure), Details: strings.Split(failure.Error(), "\n")}
+			if j.Data == "" && strings.HasPrefix(failure.SQLState, "22") { // a value that no application would have written, it may be
+				done.State, done.Says = history.TrialUnknown, "depends on what the rows hold ("+oneLine(failure)+"); try --data with rows of yours"
+				return nil
+			}
 			return j.refused(ctx, failure)
 		case err != nil:
 			return err
@@ -55,7 +60,7 @@ func (j *judge) populated(ctx context.Context) (history.Trial, error) {
 		done = history.Trial{State: history.TrialPassed, Says: fmt.Sprintf("applies in %s over %s; nothing is lost", milliseconds(one.Duration), says)}
 		return nil
 	})
-	if err != nil || done.State == history.TrialFailed {
+	if err != nil || done.State != history.TrialPassed {
 		return done, err
 	}
 	if err := j.trace(ctx, j.filled); err != nil {
@@ -66,6 +71,8 @@ func (j *judge) populated(ctx context.Context) (history.Trial, error) {
 	}
 	if slices.ContainsFunc(j.judged.Findings, func(f history.Finding) bool { return f.Trial == history.TrialPopulated && f.Counts() }) {
 		done.State, done.Says = history.TrialFailed, strings.Replace(done.Says, "; nothing is lost", "; but rows or values are lost", 1)
+	} else if slices.ContainsFunc(j.judged.Findings, func(f history.Finding) bool { return f.Rule == "rows-removed" }) {
+		done.Says = strings.Replace(done.Says, "; nothing is lost", "; rows are removed, as it says", 1)
 	}
 	return done, nil
 }
@@ -164,30 +171,35 @@ func (j *judge) constraints(ctx context.Context) (added []plant.Constraint, err 
 
 // compare notes what the rows lost.
 func (j *judge) compare(was, is contents, now schema.Schema) {
-	says := j.changesRows()
 	fewer, more, changed := was.lost(is)
 	note := func(rule string, level history.Level, text string, evidence []string) {
 		j.find(history.Finding{Rule: rule, Trial: history.TrialPopulated, Level: level, Says: text, Evidence: evidence})
 	}
-	switch {
-	case len(fewer) > 0 && says:
-		note("rows-removed", history.LevelNote, "removes rows, as it says", fewer)
-	case len(fewer) > 0:
-		note("rows-lost", history.LevelError, "rows are gone, and no statement of the file says so", fewer)
+	said, unsaid := j.said(fewer)
+	if len(said) > 0 {
+		note("rows-removed", history.LevelNote, "removes rows, as it says: "+strings.Join(said, "; "), nil)
+	}
+	if len(unsaid) > 0 {
+		note("rows-lost", history.LevelError, "rows are gone from tables that no statement which removes rows names: a cascade, a trigger or a function took them", unsaid)
 	}
 	if len(more) > 0 {
-		note("rows-added", history.LevelNote, "adds rows to tables that had some", more)
+		note("rows-added", history.LevelNote, "adds rows to tables that had some: "+strings.Join(more, "; "), nil)
 	}
-	var retyped, silently []string
+	var retyped []string
+	_, silently := j.said(changed)
 	for _, name := range changed {
 		before, _ := j.was.Find(schema.Column, name)
 		after, _ := now.Find(schema.Column, name)
+		label := func(c schema.Change) bool {
+			return c.Kind == schema.Type && strings.HasSuffix(c.Name, afterDot(after.Get("type"))) && c.What == schema.Changed
+		}
 		switch {
 		case before.Get("type") != after.Get("type"):
 			retyped = append(retyped, fmt.Sprintf("%s: %s → %s", name, before.Get("type"), after.Get("type")))
-		case !says:
-			silently = append(silently, name)
+		case !slices.ContainsFunc(diff(j.was, now), label): // an enum's labels were renamed
+			continue
 		}
+		silently = slices.DeleteFunc(silently, func(one string) bool { return one == name })
 	}
 	if len(retyped) > 0 {
 		note("lossy-type-change", history.LevelError, "values are lost in the new type", retyped)
@@ -197,15 +209,22 @@ func (j *judge) compare(was, is contents, now schema.Schema) {
 	}
 }
 
-// changesRows reports whether the file says that it changes rows, or runs code that may.
-func (j *judge) changesRows() bool {
-	for _, s := range j.statements {
-		if s.Begins("insert") || s.Begins("update") || s.Begins("delete") || s.Begins("merge") || s.Begins("truncate") || s.Begins("do") ||
-			s.Begins("call") || s.Begins("select") || s.Begins("copy") || s.Begins("with") {
-			return true
+// said tells changes of rows that the file says it makes from others. Each begins with the name of its table; a statement says it that changes rows, or
+// runs code, and names the table.
+func (j *judge) said(changes []string) (said, unsaid []string) {
+	for _, change := range changes {
+		table, _, _ := strings.Cut(change, ":")
+		parts := strings.SplitN(table, ".", 3)
+		bare := strings.ToLower(strings.Trim(parts[min(1, len(parts)-1)], `"`))
+		if slices.ContainsFunc(j.statements, func(s ddl.Statement) bool {
+			return s.Begins("insert|update|delete|merge|truncate|do|call|select|copy|with") && strings.Contains(strings.ToLower(s.Text), bare)
+		}) {
+			said = append(said, change)
+		} else {
+			unsaid = append(unsaid, change)
 		}
 	}
-	return false
+	return said, unsaid
 }
 
 func afterDot(name string) string { return name[strings.LastIndexByte(name, '.')+1:] }

@@ -1,7 +1,11 @@
 package gate
 
 import (
+	"cmp"
 	"context"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -44,11 +48,30 @@ func (j *judge) repair(ctx context.Context, config *pgx.ConnConfig) (string, err
 
 // live applies the migration among clients that read and write the tables that it touches.
 func (j *judge) live(ctx context.Context) (history.Trial, error) {
-	trial, found, _, err := traffic.Try(ctx, traffic.Config{
+	trial, found, report, err := traffic.Try(ctx, traffic.Config{
 		Database: j.filled.Database, Apply: j.apply, Tables: j.touched(), MaxStall: j.MaxStall, File: j.migration.Path, Seed: j.Seed,
 	})
 	for _, f := range found {
 		f.Trial = history.TrialLive
+		var worst traffic.Held
+		switch f.Rule {
+		case traffic.StallsClients:
+			worst = report.Locks[0]
+			if f.Level == history.LevelNote && (worst.Held < time.Millisecond || report.During.Max <= report.Baseline.Max) {
+				continue // nothing that anybody felt
+			}
+		case traffic.LockQueue:
+			worst = slices.MaxFunc(report.Queued, func(a, b traffic.Held) int { return cmp.Compare(a.Behind, b.Behind) })
+		case traffic.CannotBeRepeated:
+			if f.SQLState == "42P07" && strings.Contains(strings.ToLower(f.Statement), "concurrently") {
+				f.Level = history.LevelWarning // the trial that interrupts it says more
+			}
+		}
+		if i := slices.IndexFunc(j.judged.Statements, func(s history.Statement) bool {
+			return slices.ContainsFunc(s.Locks, func(l history.Lock) bool { return l.Table == worst.Table && l.Mode == worst.Mode })
+		}); i >= 0 { // the statement that takes the lock, whatever the migration was at when it was seen
+			f.Line, f.Statement = j.judged.Statements[i].Line, j.judged.Statements[i].SQL
+		}
 		j.find(f)
 	}
 	return trial, err
