@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/interlock-pg/interlock/harness"
+	"github.com/interlock-pg/interlock/harness/ddl"
 	"github.com/interlock-pg/interlock/harness/explore"
 	"github.com/interlock-pg/interlock/harness/gate"
 	"github.com/interlock-pg/interlock/harness/history"
@@ -74,6 +75,7 @@ func (c *gateCommand) Run(ctx context.Context, out *output, pg *postgres) error 
 	if err != nil {
 		return err
 	}
+	go ddl.Prepare()
 	srv, err := provider.Start(ctx, pg.config(out))
 	if err != nil {
 		return err

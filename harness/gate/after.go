@@ -60,7 +60,7 @@ func (j *judge) after(ctx context.Context) (history.Trial, error) {
 	if err != nil {
 		return done, err
 	}
-	proof, err := j.prove(ctx, note)
+	proof, err := j.conclusion(j.proof(), note)
 	if err != nil {
 		return done, err
 	}
@@ -315,48 +315,4 @@ func line(x, y []float64) (a, b, r2 float64) {
 		return a, b, r * r
 	}
 	return a, b, 1
-}
-
-// prove explores the domain's scenarios at the new schema.
-func (j *judge) prove(ctx context.Context, note func(string, ...any)) (string, error) {
-	if j.Domain == nil || j.Domain.Prove == nil {
-		return "", nil
-	}
-	var fits, fitted bool
-	err := j.on(ctx, j.before, func(db *server.Database, conn *pgx.Conn) error {
-		fitted = j.Domain.Fits(ctx, conn) == nil
-		err := j.apply(ctx, db.Config("migrations"))
-		fits = err == nil && j.Domain.Fits(ctx, conn) == nil
-		return err
-	})
-	if err != nil || !fits {
-		return "", err
-	}
-	upTo := func(version int64) Apply {
-		return func(ctx context.Context, config *pgx.ConnConfig) error {
-			_, err := j.Set.Apply(ctx, config, version)
-			return err
-		}
-	}
-	before := upTo(j.previous())
-	if !fitted {
-		before = nil
-	}
-	seen, broken, err := j.Domain.Prove(ctx, before, upTo(j.migration.Version))
-	if err != nil {
-		return "", err
-	}
-	for _, line := range seen {
-		note("%s", line)
-	}
-	for _, line := range broken {
-		j.find(history.Finding{Rule: "invariant-broken", Trial: history.TrialAfter, Level: history.LevelError, Says: line})
-	}
-	if len(broken) > 0 {
-		return fmt.Sprintf("%s explored: %d broke what held before", count(len(seen), "scenario"), len(broken)), nil
-	}
-	if before == nil {
-		return count(len(seen), "scenario") + " explored", nil
-	}
-	return count(len(seen), "scenario") + " explored: what held before still holds", nil
 }

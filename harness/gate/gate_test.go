@@ -215,7 +215,7 @@ func TestTrouble(t *testing.T) {
 func TestStall(t *testing.T) {
 	const slow = visits + `
 		CREATE FUNCTION slow(device integer) RETURNS integer IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.001); RETURN device; END $$;`
-	config := gate.Config{Skip: skipped(history.TrialLive), Rows: 400, MaxStall: 200 * time.Millisecond}
+	config := gate.Config{Skip: skipped(history.TrialLive), Rows: 300, MaxStall: 200 * time.Millisecond}
 	blocked := func(m history.Judged) (found []history.Finding) {
 		for _, f := range m.Findings {
 			if f.Rule == "stalls-clients" {

@@ -17,8 +17,11 @@ import (
 	"github.com/interlock-pg/interlock/migrations"
 )
 
-// mostCuts is at how many places a file is cut off, evenly spread if it has more statements.
-const mostCuts = 8
+// At how many places a file is cut off, evenly spread if it has more statements. In one transaction, one place is like another.
+const (
+	mostCuts          = 8
+	cutsInTransaction = 3
+)
 
 // longestCuts is after how long no other cut is begun.
 const longestCuts = 15 * time.Second
@@ -102,9 +105,13 @@ func (j *judge) cuts() []cut {
 		kill   = "SELECT pg_terminate_backend(pg_backend_pid());"
 	)
 	var cuts []cut
-	n := len(j.statements)
-	for k := range min(n, mostCuts) {
-		at := k * n / min(n, mostCuts)
+	n, places := len(j.statements), mostCuts
+	if j.transaction && !j.inTransaction() {
+		places = cutsInTransaction
+	}
+	places = min(n, places)
+	for k := range places {
+		at := n - 1 - k*n/places
 		for _, way := range [][2]string{{"cancelled", cancel}, {"killed", kill}} {
 			set := j.Set.Insert(j.migration.Version, at+1, way[1])
 			cuts = append(cuts, cut{

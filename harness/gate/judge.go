@@ -26,11 +26,13 @@ type judge struct {
 	filled    *server.Template // with rows
 	was, is   schema.Schema    // before it and after it, without rows
 
-	roles      []string // of the server, before it
-	statements []ddl.Statement
-	directives []ddl.Directive
-	judged     history.Judged
-	step       func(what string)
+	roles       []string // of the server, before it
+	proof       func() proof
+	statements  []ddl.Statement
+	transaction bool // its tool has all of it in one
+	directives  []ddl.Directive
+	judged      history.Judged
+	step        func(what string)
 }
 
 // trial is one of the trials. It returns what it showed, or an error of the environment.
@@ -44,10 +46,8 @@ func (j *judge) run(ctx context.Context) error {
 	if err := j.read(ctx); err != nil {
 		return err
 	}
-	for _, s := range j.statements {
-		if s.Begins(global) && !j.Server.Owned {
-			return fmt.Errorf("%s:%d creates what belongs to the whole server, which is yours; try --postgres local", j.migration.Path, s.Line)
-		}
+	if j.global() && !j.Server.Owned {
+		return fmt.Errorf("%s creates what belongs to the whole server, which is yours; try --postgres local", j.migration.Path)
 	}
 	trials := []trial{
 		{history.TrialEmpty, j.empty},
@@ -67,6 +67,10 @@ func (j *judge) run(ctx context.Context) error {
 	stopped := ""
 	for _, t := range trials {
 		j.step(string(t.name))
+		if t.name == history.TrialInterrupted && stopped == "" && !slices.Contains(j.Skip, history.TrialAfter) {
+			j.proof = j.prove(ctx)
+			defer j.proof() // whatever becomes of the trials until then
+		}
 		began := time.Now()
 		if slices.Contains(j.Skip, t.name) {
 			j.judged.NotCovered = append(j.judged.NotCovered, string(t.name)+": left out, as asked")
@@ -115,14 +119,19 @@ func (j *judge) read(ctx context.Context) (err error) {
 	})
 }
 
-// global matches statements about what belongs to the whole server.
-const global = "create role|user|group|database|tablespace"
+// global reports whether the file creates what belongs to the whole server.
+func (j *judge) global() bool {
+	return slices.ContainsFunc(j.statements, func(s ddl.Statement) bool { return s.Begins("create role|user|group|database|tablespace") })
+}
 
 // predict says what reading the file tells.
 func (j *judge) predict() error {
 	statements, transaction := j.Set.Statements(j.current())
-	facts := ddl.Facts{Before: j.was, Version: j.Server.Version / 10_000, Transaction: transaction,
-		Message: j.Set.Layout == migrations.GolangMigrate || j.Set.Layout == migrations.Prisma}
+	j.transaction = transaction
+	facts := ddl.Facts{
+		Before: j.was, Version: j.Server.Version / 10_000, Transaction: transaction,
+		Message: j.Set.Layout == migrations.GolangMigrate || j.Set.Layout == migrations.Prisma,
+	}
 	var err error
 	j.statements, j.directives, err = ddl.Read(j.current().SQL, statements, facts)
 	return err
