@@ -63,7 +63,7 @@ func (j *judge) fill(ctx context.Context) (says string, err error) {
 			continue
 		}
 		rows, tables = rows+t.Rows, tables+1
-		if config.Main != nil && !slices.Contains(config.Main, t.Name) && t.Rows < j.Rows {
+		if config.Main != nil && !slices.Contains(config.Main, t.Name) && t.Rows <= t.Wanted {
 			fewer++
 		}
 		if t.Rows < t.Wanted {
