@@ -87,3 +87,22 @@ func judge(t *testing.T, sections map[string]string, form string, skip []history
 	require.Len(t, run.Gate.Migrations, len(versions))
 	return run.Gate.Migrations
 }
+
+// A directory of each tool is gated as it is.
+func TestCasesOfLayouts(t *testing.T) {
+	for _, layout := range []migrations.Layout{migrations.Goose, migrations.GolangMigrate, migrations.Flyway, migrations.Prisma} {
+		t.Run(string(layout), func(t *testing.T) {
+			if os.Getenv("INTERLOCK_GATE_CASES") == "" && layout != migrations.Prisma {
+				t.Skip("make check judges all of them: INTERLOCK_GATE_CASES=all")
+			}
+			set, err := migrations.Open(filepath.Join("..", "..", "migrations", "testdata", "good", string(layout)), "")
+			require.NoError(t, err)
+			require.Equal(t, layout, set.Layout)
+			run, err := gate.Run(t.Context(), gate.Config{Server: servertest.Server(t), Set: set, Versions: set.Versions(), Rows: 200})
+			require.NoError(t, err)
+			for _, m := range run.Gate.Migrations {
+				require.Equal(t, history.Held, m.Verdict, "%s: %+v", m.Path, m.Findings)
+			}
+		})
+	}
+}
