@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -30,6 +31,11 @@ import (
 // The program is killed at random moments of its work. What is the user's is then as it was, or whole batches ahead and archived; what is ours goes:
 // processes and their directories at once, databases on a server that is not ours with the next run there.
 func TestKilled(t *testing.T) {
+	times, err := strconv.Atoi(cmp.Or(os.Getenv("INTERLOCK_TEST_KILLS"), "0"))
+	require.NoError(t, err)
+	if times == 0 {
+		t.Skip("make check kills: INTERLOCK_TEST_KILLS=50")
+	}
 	if runtime.GOOS != "linux" {
 		t.Skip("finds processes in /proc")
 	}
@@ -41,10 +47,8 @@ func TestKilled(t *testing.T) {
 	}
 	t.Logf("the same moments again: %s=%d go test -run %s ./cmd/interlock", killSeed, seed, t.Name())
 	program := build(t)
-	repairs, theirs, own := 25, 15, 10
-	if os.Getenv("INTERLOCK_TEST_KILLS") == "" { // make check kills 50 times
-		repairs, theirs, own = 4, 2, 2
-	}
+	repairs, theirs := times/2, times*3/10
+	own := times - repairs - theirs
 	for stream, kind := range []struct {
 		name  string
 		times int

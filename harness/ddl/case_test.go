@@ -23,8 +23,11 @@ func TestCases(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(cases, "*.txtar"))
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, len(files), 27)
-	for _, file := range files {
+	for i, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			if os.Getenv("INTERLOCK_GATE_CASES") == "" && i%5 != 0 {
+				t.Skip("make check reads all of them: INTERLOCK_GATE_CASES=all")
+			}
 			t.Parallel()
 			sections := map[string]string{}
 			archive, err := txtar.ParseFile(file)
