@@ -129,6 +129,28 @@ func TestRoles(t *testing.T) {
 	require.NotContains(t, roles, "interlock_test_reader")
 }
 
+// The release that still runs goes on writing as it did.
+func TestRelease(t *testing.T) {
+	config := gate.Config{Skip: skipped(), Rows: 50}
+	orders := `CREATE TABLE orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, note text, state text NOT NULL DEFAULT 'new');`
+	const patient = "SET lock_timeout = '100ms';\n"
+	for sql, want := range map[string][]string{
+		patient + `ALTER TABLE orders ADD COLUMN region text;`:                                                                                   nil,
+		patient + `ALTER TABLE orders ALTER COLUMN state DROP DEFAULT;`:                                                                          {"breaks-running-code"},
+		`CREATE UNIQUE INDEX CONCURRENTLY orders_note ON orders (note);`:                                                                         nil,
+		patient + `ALTER TABLE orders ALTER COLUMN state SET DEFAULT 'old';`:                                                                     nil,
+		patient + `UPDATE orders SET note = '-' WHERE note IS NULL; ALTER TABLE orders ADD CONSTRAINT noted CHECK (note IS NOT NULL) NOT VALID;`: {"breaks-running-code"},
+	} {
+		m := last(t, config, orders, sql)
+		require.Equal(t, want, rules(m), "%s: %+v", sql, m.Findings)
+		require.Equal(t, history.Held, m.Verdict, "it may be that no release leaves it out")
+	}
+	m := last(t, config, orders, `CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.nope := 1; RETURN NEW; END $$;`+"\n"+patient+
+		`CREATE TRIGGER f BEFORE INSERT OR UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION f();`)
+	require.Equal(t, history.Violated, m.Verdict)
+	require.Contains(t, rules(m), "breaks-running-code")
+}
+
 // What depends on values that were made up is left open.
 func TestMadeUp(t *testing.T) {
 	config := gate.Config{Skip: skipped(), Rows: 50}
