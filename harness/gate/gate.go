@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -129,7 +130,7 @@ func (c Config) judge(ctx context.Context, gate *history.Gate) (err error) {
 		if len(earlier) > 0 {
 			applied = earlier[len(earlier)-1].Version
 		}
-		j := &judge{Config: c, migration: m, before: before, judged: history.Judged{Migration: history.Migration{
+		j := &judge{Config: c, migration: m, before: before, clones: new(atomic.Int32), judged: history.Judged{Migration: history.Migration{
 			Version: m.Version, Label: m.Label(), Path: m.Path, Checksum: m.Checksum,
 		}}}
 		j.step = func(what string) { c.Progress(i, len(c.Versions), fmt.Sprintf("%s: %s", m.Label(), what)) }

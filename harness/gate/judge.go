@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -27,6 +28,7 @@ type judge struct {
 	was, is   schema.Schema    // before it and after it, without rows
 
 	roles       []string // of the server, before it
+	clones      *atomic.Int32
 	proof       func() proof
 	statements  []ddl.Statement
 	transaction bool // its tool has all of it in one
@@ -151,6 +153,8 @@ func (j *judge) apply(ctx context.Context, config *pgx.ConnConfig) error {
 
 // on does something to a clone of a template, which is dropped afterwards.
 func (j *judge) on(ctx context.Context, t *server.Template, do func(*server.Database, *pgx.Conn) error) error {
+	j.clones.Add(1)
+	defer j.clones.Add(-1)
 	db, err := t.Database(ctx)
 	if err != nil {
 		return err
@@ -163,8 +167,12 @@ func (j *judge) on(ctx context.Context, t *server.Template, do func(*server.Data
 	return errors.Join(err, db.Drop(context.WithoutCancel(ctx)), j.forget(context.WithoutCancel(ctx)))
 }
 
-// forget drops the roles that the migration has created, which belong to the whole server, for it to create them again.
+// forget drops the roles that the migration has created, which belong to the whole server, for it to create them again; unless another clone may have
+// some use for them.
 func (j *judge) forget(ctx context.Context) error {
+	if j.clones.Load() > 1 {
+		return nil
+	}
 	now, err := j.Server.Roles(ctx)
 	if err != nil || !j.Server.Owned {
 		return err
