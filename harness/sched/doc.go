@@ -33,8 +33,8 @@
 //   - What a step touched can be read off the server (pg_locks), by relation and mode. Nothing is parsed.
 //
 // Below, a step reads a relation with AccessShare, locks rows with RowShare, and writes with RowExclusive and everything above; it works on
-// it when it locks or writes. It observes when it works on it, unless by a blind insert ([Step.Blind]). A footprint joins what all runs and
-// the calibration have shown ([Search.Learn]): of relations for every statement with the same text, of advisory keys for this very one.
+// it when it locks or writes. It observes when it works on it, unless by a blind insert ([Step.Blind]). A footprint joins what all runs
+// have shown ([Part].Touched): of relations for every statement with the same text, of advisory keys for this very one.
 //
 // A. An event is what one release caused: the step, and whatever waiting steps it set free then did, ended or not. Two events are dependent
 // if a part of one and a part of the other are. A failing statement is a ROLLBACK as well, since its locks go at the error, not at the
@@ -68,9 +68,9 @@
 //
 // G. A blind insert looks at nobody's rows, so two of them are independent, and so are an insert and the COMMIT of another writer.
 //
-// H. A statement that failed leaves no locks to be seen. Its footprint is what its text touched elsewhere and what its plan shows (that is
-// the driver's calibration), closed over the foreign keys of the [Catalog]. A statement with advisory functions of which no key was ever seen
-// may use any key.
+// H. A statement that failed leaves no locks to be seen. Its footprint is what its text touched elsewhere and what it locks before it is executed
+// (which the driver finds out on its own, and shows with the failure), closed over the foreign keys of the [Catalog]. A statement with advisory
+// functions of which no key was ever seen may use any key.
 //
 // Each rule has a program in the tests that comes to something which is lost without it; and for thousands of random programs, run on a toy
 // Postgres, what all orders come to is compared with what the reduced ones do.
@@ -97,5 +97,5 @@
 // rows locks them, hence who deadlocks), in the values that sequences hand out, in clocks, random numbers, planner choices, autovacuum,
 // LISTEN and NOTIFY, session-level advisory locks, DDL, READ ONLY DEFERRABLE, or in anything that clients share outside the database.
 // Triggers and functions are seen by the locks they take, but one that ran only in a statement that failed is not: a driver that knows of
-// such must say so with Learn. A pass through the search is as good as the footprints: what nobody ever saw being touched is thought untouched.
+// such must show it with the failure. A pass through the search is as good as the footprints: what nobody ever saw being touched is thought untouched.
 package sched

@@ -36,9 +36,6 @@ func explore(t testing.TB, p program, config sched.Config) found {
 	config.Catalog = catalog(p)
 	s, err := sched.New(config)
 	require.NoError(t, err)
-	if config.Strategy == sched.Reduced {
-		calibrate(s, p)
-	}
 	for r := s.Next(); r != nil; r = s.Next() {
 		make1(t, r, p, config.Watch)
 	}
@@ -80,18 +77,4 @@ func catalog(p program) sched.Catalog {
 		c.ForeignKeys = append(c.ForeignKeys, sched.ForeignKey{Child: child, Parent: parent, Deferred: p.later})
 	}
 	return c
-}
-
-// calibrate has each client go alone, and shows the search what its statements touch: their plans, and what they did.
-func calibrate(s *sched.Search, p program) {
-	for i := range p.actors {
-		w := newWorld(p)
-		for step, ok := w.step(i); ok; step, ok = w.step(i) {
-			o, _ := w.current(w.clients[i])
-			if o.table != "" {
-				s.Learn(step, sched.Footprint{Relations: map[string]sched.Modes{o.table: explained(o)}})
-			}
-			s.Learn(step, w.release(i).Parts[0].Touched)
-		}
-	}
 }

@@ -116,7 +116,7 @@ func (k *knowledge) learnTouched(t touched) news {
 	if found != nothing {
 		k.forget()
 	}
-	if t.tx < 0 {
+	if t.tx < 0 { // a COMMIT without a transaction
 		return found
 	}
 	tx := at(&k.txs, t.tx)

@@ -41,16 +41,6 @@ func newReduced(config Config) *reduced {
 	}
 }
 
-// calibrate takes in what a statement touches before any run has shown it.
-func (d *reduced) calibrate(step Step, f Footprint) {
-	l := lesson{touched: []touched{{statement: d.names.statement(step), tx: -1, commits: -1, prints: d.names.prints(f, step.Blind)}}}
-	d.seen.learn(&l)
-	if d.known.learn(&l) == changed {
-		d.restart()
-		d.walk()
-	}
-}
-
 func (d *reduced) next() *Run {
 	if d.done {
 		return nil

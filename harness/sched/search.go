@@ -114,15 +114,6 @@ func New(config Config) (*Search, error) {
 	return s, errors.Join(errs...)
 }
 
-// Learn tells a reduced search what a statement touches before any run has shown it, from a calibration. Other strategies do not mind.
-func (s *Search) Learn(step Step, f Footprint) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if d, ok := s.strategy.(*reduced); ok {
-		d.calibrate(step, f)
-	}
-}
-
 // Next returns a run to make, or nil when there are no more. When that depends on runs that others still make it waits for them.
 func (s *Search) Next() *Run {
 	s.mu.Lock()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/leanovate/gopter"
 	"github.com/leanovate/gopter/gen"
+	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-pg/interlock/harness/sched"
 )
@@ -146,6 +147,20 @@ func every(t testing.TB, p program, looks [][]string) (found, bool) {
 	runs := 0
 	f := explore(t, p, sched.Config{Strategy: sched.All, Watch: looks, Settled: func(*sched.Run) bool { runs++; return runs <= tooMany }})
 	return f, runs <= tooMany
+}
+
+// A statement that has only ever failed is known by what it locks before it is executed.
+func TestOnlyEverFailed(t *testing.T) {
+	t.Parallel()
+	try := func(key int) op { return op{do: "insert if try", table: "a", key: key, value: 2} }
+	p := program{rows: map[string][][2]int{"a": {{2, 1}}}, unique: map[string]bool{"a": true}, actors: []actor{
+		rc(try(1), commit),
+		rc(try(2), op{do: "lock", table: "a", mode: sched.AccessExclusive, how: "nowait"}),
+	}}
+	all, _ := every(t, p, nil)
+	for _, rules := range []sched.Rules{{}, {SeenWaiting: true}} {
+		require.Equal(t, all.set(), explore(t, p, sched.Config{Strategy: sched.Reduced, Rules: rules}).set())
+	}
 }
 
 func TestReducedLosesNothing(t *testing.T) {

@@ -25,7 +25,6 @@ func together(t *testing.T, p program, config sched.Config, workers int) ([]stri
 	}
 	s, err := sched.New(config)
 	require.NoError(t, err)
-	calibrate(s, p)
 	var workersDone sync.WaitGroup
 	for range workers {
 		workersDone.Go(func() {

@@ -260,10 +260,12 @@ func (w *world) release(i int) sched.Event {
 func (w *world) goOn(s *statement, e *sched.Event) {
 	c := w.clients[s.tx.client]
 	p := sched.Part{Step: s.step}
+	if s.op.table != "" { // what a statement locks before it is executed a driver finds out beforehand; a failure does not hide it
+		p.Touched.Relations = map[string]sched.Modes{s.op.table: explained(s.op)}
+	}
 	if wait, more := s.resume(); more {
 		s.wait = wait
-		p.Outcome, p.Touched = sched.Waits, s.touched
-		p.Touched = sched.Footprint{}.Join(s.touched)
+		p.Outcome, p.Touched = sched.Waits, p.Touched.Join(s.touched)
 		for _, b := range wait.blocked() {
 			p.WaitsFor = append(p.WaitsFor, b.client)
 		}
@@ -275,7 +277,7 @@ func (w *world) goOn(s *statement, e *sched.Event) {
 	if s.code != "" {
 		p.Outcome, p.SQLState, said = sched.Failed, s.code, s.code
 	} else {
-		p.Touched = s.touched
+		p.Touched = p.Touched.Join(s.touched)
 	}
 	c.said = append(c.said, said)
 	switch {
