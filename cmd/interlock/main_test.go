@@ -54,7 +54,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {
-			return cond == "check" && os.Getenv("INTERLOCK_GATE_CASES") != "", nil
+			return cond == "check" && servertest.Thorough(), nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "database": database, "embedded-migrations": embeddedMigrations, "capture": capture, "dump": dump,

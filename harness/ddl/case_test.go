@@ -25,8 +25,8 @@ func TestCases(t *testing.T) {
 	require.GreaterOrEqual(t, len(files), 27)
 	for i, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			if os.Getenv("INTERLOCK_GATE_CASES") == "" && i%13 != 0 {
-				t.Skip("make check reads all of them: INTERLOCK_GATE_CASES=all")
+			if i%13 != 0 {
+				servertest.Slow(t)
 			}
 			t.Parallel()
 			sections := map[string]string{}

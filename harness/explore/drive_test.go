@@ -133,8 +133,10 @@ func TestWorkersDoNotMatter(t *testing.T) {
 		t.Run(string(config.Strategy), func(t *testing.T) {
 			one := list(t, 1, config)
 			require.Greater(t, len(one), 10)
-			require.Equal(t, one, list(t, 2, config))
 			require.Equal(t, one, list(t, 4, config))
+			if servertest.Thorough() {
+				require.Equal(t, one, list(t, 2, config))
+			}
 		})
 	}
 }

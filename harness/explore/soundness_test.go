@@ -19,6 +19,7 @@ import (
 
 	"github.com/interlock-pg/interlock/harness/explore"
 	"github.com/interlock-pg/interlock/harness/sched"
+	"github.com/interlock-pg/interlock/harness/server/servertest"
 )
 
 // Soundness: what programs can come to under every order, they come to under the reduced ones. First come those of testdata, which were wrong once
@@ -273,9 +274,7 @@ func TestOrdersRepeat(t *testing.T) {
 // TestSearchesRepeat: a search finds the same interleavings in the same order, however often and with however many workers it is made, and an order
 // executed again goes the same way.
 func TestSearchesRepeat(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long")
-	}
+	servertest.Slow(t)
 	t.Parallel()
 	for name, s := range schemas {
 		t.Run(name, func(t *testing.T) {

@@ -1,7 +1,6 @@
 package gate_test
 
 import (
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -32,8 +31,8 @@ func TestCases(t *testing.T) {
 			}
 			want := strings.Fields(sections["want"])
 			require.GreaterOrEqual(t, len(want), 2, "want: rule, level, and the trial if only that shows it")
-			if os.Getenv("INTERLOCK_GATE_CASES") == "" && len(want) == 2 && i%13 != 0 {
-				t.Skip("make check judges all of them: INTERLOCK_GATE_CASES=all")
+			if len(want) == 2 && i%13 != 0 {
+				servertest.Slow(t)
 			}
 			var skip []history.TrialName
 			for _, trial := range history.Trials()[2:] {
@@ -92,9 +91,7 @@ func judge(t *testing.T, sections map[string]string, form string, skip []history
 func TestCasesOfLayouts(t *testing.T) {
 	for _, layout := range []migrations.Layout{migrations.Goose, migrations.GolangMigrate, migrations.Flyway, migrations.Prisma} {
 		t.Run(string(layout), func(t *testing.T) {
-			if os.Getenv("INTERLOCK_GATE_CASES") == "" {
-				t.Skip("make check judges all of them: INTERLOCK_GATE_CASES=all")
-			}
+			servertest.Slow(t)
 			set, err := migrations.Open(filepath.Join("..", "..", "migrations", "testdata", "good", string(layout)), "")
 			require.NoError(t, err)
 			require.Equal(t, layout, set.Layout)

@@ -50,14 +50,6 @@ func trial(t *testing.T, m history.Judged, name history.TrialName) history.Trial
 	return m.Trials[i]
 }
 
-// slow leaves a test to make check.
-func slow(t *testing.T) {
-	t.Helper()
-	if os.Getenv("INTERLOCK_GATE_CASES") == "" {
-		t.Skip("for make check: INTERLOCK_GATE_CASES=all")
-	}
-}
-
 // skipped leaves out all trials but those named.
 func skipped(but ...history.TrialName) (skip []history.TrialName) {
 	for _, name := range history.Trials()[2:] {
@@ -70,7 +62,7 @@ func skipped(but ...history.TrialName) (skip []history.TrialName) {
 
 // An index is for a query. One that the query does not use, and one that is there already, are told; the one that is used is not.
 func TestIndexes(t *testing.T) {
-	slow(t)
+	servertest.Slow(t)
 	config := gate.Config{Skip: skipped(history.TrialAfter), Rows: 5000}
 	for name, c := range map[string]struct {
 		sql  string
@@ -206,7 +198,7 @@ func TestTwice(t *testing.T) {
 
 // The same seed gives the same report, but for times, and for what clients happened to feel.
 func TestRepeatable(t *testing.T) {
-	slow(t)
+	servertest.Slow(t)
 	config := gate.Config{Skip: skipped(history.TrialDirty, history.TrialInterrupted, history.TrialTwice, history.TrialDown), Rows: 300, Seed: 7}
 	one := func() string {
 		m := last(t, config, visits, `CREATE UNIQUE INDEX visits_once ON visits (device, at);`)
@@ -245,7 +237,7 @@ func TestTrouble(t *testing.T) {
 
 // An index that is built the plain way keeps writers out, and the run shows for how long; CONCURRENTLY keeps out nobody.
 func TestStall(t *testing.T) {
-	slow(t)
+	servertest.Slow(t)
 	const slow = visits + `
 		CREATE FUNCTION slow(device integer) RETURNS integer IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.001); RETURN device; END $$;`
 	config := gate.Config{Skip: skipped(history.TrialLive), Rows: 300, MaxStall: 200 * time.Millisecond}

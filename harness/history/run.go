@@ -49,11 +49,12 @@ type Run struct {
 	Layout        string      `json:"layout,omitempty"`
 	Migrations    []Migration `json:"migrations,omitempty"`
 
-	Replayed []Cell  `json:"replayed,omitempty"` // counterexamples that were saved, and were repeated before anything else
-	Cells    []Cell  `json:"cells,omitempty"`
-	Check    *Check  `json:"check,omitempty"`
-	Repair   *Repair `json:"repair,omitempty"`
-	Gate     *Gate   `json:"gate,omitempty"`
+	Replayed []Cell       `json:"replayed,omitempty"` // counterexamples that were saved, and were repeated before anything else
+	Cells    []Cell       `json:"cells,omitempty"`
+	Check    *Check       `json:"check,omitempty"`
+	Repair   *Repair      `json:"repair,omitempty"`
+	Gate     *Gate        `json:"gate,omitempty"`
+	Load     *Measurement `json:"load,omitempty"`
 }
 
 // Kind says what made a run.
@@ -67,6 +68,7 @@ const (
 	KindCheck   Kind = "check"
 	KindRepair  Kind = "repair"
 	KindGate    Kind = "gate"
+	KindLoad    Kind = "load"
 )
 
 // Tool is the Interlock that made the run.

@@ -33,6 +33,7 @@ import (
 	"github.com/interlock-pg/interlock/harness/server"
 	"github.com/interlock-pg/interlock/harness/server/embedded"
 	"github.com/interlock-pg/interlock/harness/server/local"
+	"github.com/interlock-pg/interlock/harness/server/servertest"
 )
 
 // caches is below a directory that every user can enter; it goes with the tests.
@@ -197,6 +198,7 @@ func sum(jar []byte) string {
 
 // Of several that find nothing in the cache, one downloads.
 func TestMaven(t *testing.T) {
+	servertest.Slow(t)
 	t.Parallel()
 	url, downloads := mirror(t, sum)
 	config := server.Config{Version: 16, CacheDir: cache(t), RepositoryURL: url}
@@ -221,6 +223,7 @@ func TestMaven(t *testing.T) {
 }
 
 func TestMavenRefusals(t *testing.T) {
+	servertest.Slow(t)
 	t.Parallel()
 	url, _ := mirror(t, func([]byte) string { return sum(nil) })
 	for name, c := range map[string]struct {

@@ -29,6 +29,17 @@ func Config() server.Config {
 	return server.Config{Version: version}
 }
 
+// Thorough reports whether a test may take long, as in make check.
+func Thorough() bool { return os.Getenv("INTERLOCK_TEST_THOROUGH") != "" }
+
+// Slow leaves a test to make check.
+func Slow(t testing.TB) {
+	t.Helper()
+	if !Thorough() {
+		t.Skip("for make check: INTERLOCK_TEST_THOROUGH=1")
+	}
+}
+
 // Server returns the test binary's server, which [Main] stops.
 func Server(t testing.TB) *server.Server {
 	t.Helper()
