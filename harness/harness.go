@@ -16,6 +16,8 @@ type (
 	Invariant   = race.Invariant
 	Workload    = race.Workload
 	Expectation = race.Expectation
+	Shape       = race.Shape
+	Stream      = race.Stream
 )
 
 // What a client was told.

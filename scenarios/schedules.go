@@ -101,15 +101,7 @@ func schedulesScenario(d Defence, in SchedulesInput, window time.Duration) harne
 		actor := newScheduleActor(d, in, i, window)
 		client := harness.Client{Settings: map[string]string{"TimeZone": c.TimeZone}}
 		for _, op := range c.Operations {
-			o := harness.Operation{Kind: string(op.Kind) + " schedule", Do: actor.do(op)}
-			request := scheduleRequest{AedDataID: scheduleDevice(op.Device)}
-			if op.Kind != Cancel {
-				request.ScheduledFor = op.At.text(in.Base)
-			}
-			o.Input = request
-			if request.AedDataID != nil {
-				o.Subject = strconv.Itoa(*request.AedDataID)
-			}
+			o := actor.operation(op)
 			if op.Kind == Create && in.slot(op.Device, window) {
 				o.Slot = "the free time of device " + o.Subject
 			}
@@ -147,7 +139,8 @@ func (in SchedulesInput) start(ctx context.Context, conn *pgx.Conn) error {
 // scheduleActor is a client's side of the conversation: who it is and what it remembers.
 type scheduleActor struct {
 	d         Defence
-	in        SchedulesInput
+	base      string // the time that all others are seen from, in RFC 3339
+	serial    func(device int) string
 	window    time.Duration
 	inspector string
 	latest    map[int]string // the schedule it knows, by device
@@ -156,7 +149,9 @@ type scheduleActor struct {
 
 func newScheduleActor(d Defence, in SchedulesInput, client int, window time.Duration) *scheduleActor {
 	inspector := in.Clients[client].Inspector
-	a := &scheduleActor{d: d, in: in, window: window, inspector: userID(inspector), latest: map[int]string{}, jitter: newJitter(client)}
+	a := &scheduleActor{
+		d: d, base: in.Base, serial: in.serial, window: window, inspector: userID(inspector), latest: map[int]string{}, jitter: newJitter(client),
+	}
 	for i, s := range in.Schedules {
 		if s.Inspector == inspector {
 			a.latest[s.Device] = startScheduleID(i)
@@ -165,34 +160,52 @@ func newScheduleActor(d Defence, in SchedulesInput, client int, window time.Dura
 	return a
 }
 
+// operation is one request of the client.
+func (a *scheduleActor) operation(op ScheduleOperation) harness.Operation {
+	o := harness.Operation{Kind: string(op.Kind) + " schedule", Do: a.do(op)}
+	request := scheduleRequest{AedDataID: scheduleDevice(op.Device)}
+	if op.Kind != Cancel {
+		request.ScheduledFor = op.At.text(a.base)
+	}
+	o.Input = request
+	if request.AedDataID != nil {
+		o.Subject = strconv.Itoa(*request.AedDataID)
+	}
+	return o
+}
+
 // do returns the client code of an operation.
 func (a *scheduleActor) do(op ScheduleOperation) func(context.Context, *pgx.Conn) harness.Answer {
 	return func(ctx context.Context, conn *pgx.Conn) harness.Answer {
-		if op.Kind == Create {
-			answer := a.place(ctx, conn, op, nil)
-			if answer.Row != "" {
-				a.latest[op.Device] = answer.Row
-			}
-			return answer
+		answer := a.ask(ctx, conn, op, a.latest[op.Device])
+		if op.Kind == Create && answer.Row != "" {
+			a.latest[op.Device] = answer.Row
 		}
-		id := a.latest[op.Device]
-		if id == "" {
-			return harness.Answer{Outcome: harness.NotFound}
-		}
-		var answer harness.Answer
-		switch op.Kind {
-		case Reschedule:
-			answer = a.place(ctx, conn, op, &id)
-		case Cancel:
-			answer = a.d.transact(ctx, conn, a.jitter, device{}, func(ctx context.Context, tx pgx.Tx) (harness.Answer, error) {
-				return a.change(ctx, tx, `status = 'cancelled'`, id)
-			})
-		default:
-			panic("scenarios: a schedule has no operation " + string(op.Kind))
-		}
-		answer.Row = id // whatever came of it
 		return answer
 	}
+}
+
+// ask makes a request. Apart from Create, it is about the visit with that id; empty: the client knows none.
+func (a *scheduleActor) ask(ctx context.Context, conn *pgx.Conn, op ScheduleOperation, id string) harness.Answer {
+	if op.Kind == Create {
+		return a.place(ctx, conn, op, nil)
+	}
+	if id == "" {
+		return harness.Answer{Outcome: harness.NotFound}
+	}
+	var answer harness.Answer
+	switch op.Kind {
+	case Reschedule:
+		answer = a.place(ctx, conn, op, &id)
+	case Cancel:
+		answer = a.d.transact(ctx, conn, a.jitter, device{}, func(ctx context.Context, tx pgx.Tx) (harness.Answer, error) {
+			return a.change(ctx, tx, `status = 'cancelled'`, id)
+		})
+	default:
+		panic("scenarios: a schedule has no operation " + string(op.Kind))
+	}
+	answer.Row = id // whatever came of it
+	return answer
 }
 
 // place plans a visit (id nil) or moves one, if nothing is in the way of the new time.
@@ -202,7 +215,7 @@ func (a *scheduleActor) place(ctx context.Context, conn *pgx.Conn, op ScheduleOp
 	if key != nil {
 		on = device{column: "id", value: *key, key: fmt.Sprintf("schedule:%d", *key)}
 	}
-	at := op.At.value(a.in.Base, 0)
+	at := op.At.value(a.base, 0)
 	return a.d.transact(ctx, conn, a.jitter, on, func(ctx context.Context, tx pgx.Tx) (harness.Answer, error) {
 		if !a.d.Insert {
 			taken, err := a.taken(ctx, tx, key, op.At, id)
@@ -215,7 +228,7 @@ func (a *scheduleActor) place(ctx context.Context, conn *pgx.Conn, op ScheduleOp
 		}
 		created := harness.Answer{Outcome: harness.Created}
 		err := tx.QueryRow(ctx, `insert into aedpics.inspection_schedules (aed_data_id, equipment_serial, scheduled_for, created_by)
-			values ($1, $2, $3, $4) returning id::text`, key, a.in.serial(op.Device), at, a.inspector).Scan(&created.Row)
+			values ($1, $2, $3, $4) returning id::text`, key, a.serial(op.Device), at, a.inspector).Scan(&created.Row)
 		return created, err
 	})
 }
@@ -230,7 +243,7 @@ func (a *scheduleActor) taken(ctx context.Context, tx pgx.Tx, key *int, at When,
 	var id string
 	err := tx.QueryRow(ctx, `select id::text from aedpics.inspection_schedules
 		where aed_data_id = $1 and `+rule+` and id is distinct from $4::uuid limit 1`,
-		key, at.value(a.in.Base, -a.window), at.value(a.in.Base, a.window), except).Scan(&id)
+		key, at.value(a.base, -a.window), at.value(a.base, a.window), except).Scan(&id)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil
 	}

@@ -97,13 +97,7 @@ func sessionsScenario(d Defence, in SessionsInput) harness.Scenario {
 		actor := newSessionActor(d, in, i)
 		client := harness.Client{Settings: map[string]string{"TimeZone": c.TimeZone}}
 		for _, op := range c.Operations {
-			o := harness.Operation{Kind: string(op.Kind) + " session", Do: actor.do(op)}
-			if op.Kind == CleanUp {
-				o.Kind = "clean up sessions"
-			} else {
-				o.Subject = in.serial(op.Device)
-				o.Input = sessionRequest{EquipmentSerial: o.Subject, Inspector: userID(c.Inspector)}
-			}
+			o := actor.operation(op)
 			if op.Kind == Create && in.slot(op.Device) {
 				o.Slot = "the session of " + o.Subject
 			}
@@ -162,9 +156,12 @@ const (
 	startSchedules = "5c4e0000-0000-0000-0000-"
 )
 
+// users is how the ids of inspectors begin.
+const users = "a11ce000-0000-0000-0000-"
+
 func startSessionID(i int) string  { return fmt.Sprintf("%s%012d", startSessions, i+1) }
 func startScheduleID(i int) string { return fmt.Sprintf("%s%012d", startSchedules, i+1) }
-func userID(inspector int) string  { return fmt.Sprintf("a11ce000-0000-0000-0000-%012d", inspector+1) }
+func userID(inspector int) string  { return fmt.Sprintf("%s%012d", users, inspector+1) }
 func deviceID(i int) int           { return i + 1 }
 
 // sessionActor is a client's side of the conversation: who it is and what it remembers.
@@ -185,6 +182,16 @@ func newSessionActor(d Defence, in SessionsInput, client int) *sessionActor {
 		}
 	}
 	return a
+}
+
+// operation is one request of the client.
+func (a *sessionActor) operation(op SessionOperation) harness.Operation {
+	if op.Kind == CleanUp {
+		return harness.Operation{Kind: "clean up sessions", Do: a.do(op)}
+	}
+	serial := a.serial(op.Device)
+	request := sessionRequest{EquipmentSerial: serial, Inspector: a.inspector}
+	return harness.Operation{Kind: string(op.Kind) + " session", Input: request, Subject: serial, Do: a.do(op)}
 }
 
 // do returns the client code of an operation.

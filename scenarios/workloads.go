@@ -40,12 +40,14 @@ func Workloads(o Options) []harness.Workload {
 		w := harness.Define("sessions", GenSessions(o), func(in SessionsInput) harness.Scenario { return sessionsScenario(d, in) })
 		w.Variant, w.Says, w.Expect = d.Name, d.Says, expectSessions(d)
 		w.Contending = func(clients int) any { return contendingSessions(clients) }
+		w.Stream = func(shape harness.Shape) harness.Stream { return sessionsStream(d, shape) }
 		all = append(all, w)
 	}
 	for _, d := range Defences() {
 		w := harness.Define("schedules", GenSchedules(o), func(in SchedulesInput) harness.Scenario { return schedulesScenario(d, in, o.Window) })
 		w.Variant, w.Says, w.Expect = d.Name, d.Says, expectSchedules(d, o.Window)
 		w.Contending = func(clients int) any { return contendingSchedules(clients, o.Window) }
+		w.Stream = func(shape harness.Shape) harness.Stream { return schedulesStream(d, shape, o.Window) }
 		all = append(all, w)
 	}
 	return all

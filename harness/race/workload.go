@@ -25,6 +25,9 @@ type Workload struct {
 	// generated ones. Nil: a generated input with so many clients is taken.
 	Contending func(clients int) any
 
+	// Stream is the workload without an end, to be measured. Nil: it cannot be measured.
+	Stream func(Shape) Stream
+
 	inputs gopter.Gen
 	decode func(json.RawMessage) (any, error)
 	build  func(input any) Scenario
