@@ -4,4 +4,6 @@
 // [Workloads] returns one workload per scenario and defence. A defence is data ([Defence]); all of them run the same few transactions, so that
 // what differs between two workloads is what their names say. The rules of the domain are invariants in SQL ([SessionInvariants],
 // [ScheduleInvariants]); two of them ([StateInvariants]) need nothing but the tables and can be asked of any live database.
+//
+// To be measured, a workload goes on without an end (its Stream): the same actors, who ask for one thing after another among the rows of [Fill].
 package scenarios

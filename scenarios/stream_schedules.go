@@ -51,26 +51,32 @@ type visit struct {
 	id     string
 }
 
-// next draws as often whatever it was told, so that what it draws next is the same.
 func (p *planner) next() harness.Operation {
-	roll, device, which := p.chance.IntN(100), p.stage.device(p.chance), p.chance.Float64()
-	minute := time.Duration(p.chance.IntN(int(horizon / time.Minute)))
-	op := ScheduleOperation{Kind: Create, Device: device, At: after(minute * time.Minute)}
-	var own visit
-	if len(p.visits) > 0 && (roll >= createVisit || len(p.visits) == mostVisits) {
-		own = p.visits[int(which*float64(len(p.visits)))]
-		op.Kind, op.Device = Reschedule, own.device
-		if roll < createVisit+cancelVisit {
-			op.Kind, op.At = Cancel, When{}
-		}
-	}
+	op, id := p.choose()
 	o := p.actor.operation(op)
 	o.Do = func(ctx context.Context, conn *pgx.Conn) harness.Answer {
-		answer := p.actor.ask(ctx, conn, op, own.id).Resolve()
+		answer := p.actor.ask(ctx, conn, op, id).Resolve()
 		p.learn(op, answer)
 		return answer
 	}
 	return o
+}
+
+// choose returns a request, and the visit that it is about; empty: none that is there. It draws as often whatever the planner was told, so that what
+// it draws next is the same.
+func (p *planner) choose() (op ScheduleOperation, id string) {
+	roll, device, which := p.chance.IntN(100), p.stage.device(p.chance), p.chance.Float64()
+	minute := time.Duration(p.chance.IntN(int(horizon / time.Minute)))
+	op = ScheduleOperation{Kind: Create, Device: device, At: after(minute * time.Minute)}
+	if len(p.visits) == 0 || roll < createVisit && len(p.visits) < mostVisits {
+		return op, ""
+	}
+	own := p.visits[int(which*float64(len(p.visits)))]
+	op.Kind, op.Device = Reschedule, own.device
+	if roll < createVisit+cancelVisit {
+		op.Kind, op.At = Cancel, When{}
+	}
+	return op, own.id
 }
 
 // learn remembers what it was told. What is not there any more is forgotten; what failed, or what it got no answer to, is as it was before.

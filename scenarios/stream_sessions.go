@@ -47,8 +47,20 @@ type openSession struct {
 	paused bool
 }
 
-// next draws as often whatever it was told, so that what it draws next is the same.
 func (i *inspector) next() harness.Operation {
+	op := i.choose()
+	o := i.actor.operation(op)
+	do := o.Do
+	o.Do = func(ctx context.Context, conn *pgx.Conn) harness.Answer {
+		answer := do(ctx, conn).Resolve()
+		i.learn(op, answer.Outcome)
+		return answer
+	}
+	return o
+}
+
+// choose draws as often whatever the inspector was told, so that what it draws next is the same.
+func (i *inspector) choose() SessionOperation {
 	roll, device, which := i.chance.IntN(100), i.stage.device(i.chance), i.chance.Float64()
 	op := SessionOperation{Kind: Create, Device: device}
 	switch {
@@ -66,14 +78,7 @@ func (i *inspector) next() harness.Operation {
 			op.Kind = Resume
 		}
 	}
-	o := i.actor.operation(op)
-	do := o.Do
-	o.Do = func(ctx context.Context, conn *pgx.Conn) harness.Answer {
-		answer := do(ctx, conn).Resolve()
-		i.learn(op, answer.Outcome)
-		return answer
-	}
-	return o
+	return op
 }
 
 // learn remembers what it was told. What is not there any more is forgotten; what failed, or what it got no answer to, is as it was before.

@@ -191,6 +191,55 @@ func TestStreamsAreAlike(t *testing.T) {
 	}
 }
 
+// However long it goes on, a client keeps about as much, and asks for the devices of the stream only.
+func TestStreamsAreSteady(t *testing.T) {
+	const operations = 20_000
+	s := newStage(harness.Shape{Devices: 100, Seed: 7})
+	kinds, kept, devices := map[Kind]int{}, 0, map[int]bool{}
+	count := func(kind Kind, device, keeps, most int) {
+		kinds[kind]++
+		devices[device] = true
+		kept += keeps
+		require.LessOrEqual(t, keeps, most)
+	}
+	share := func(kind Kind) float64 { return float64(kinds[kind]) / operations }
+	all := func() {
+		require.Len(t, devices, 100)
+		for device := range devices {
+			require.True(t, device >= s.first && device < s.first+100)
+		}
+	}
+
+	i := &inspector{stage: s, chance: s.dice(0), unsure: -1}
+	for range operations {
+		op := i.choose()
+		i.learn(op, map[bool]harness.Outcome{true: harness.Created, false: harness.Done}[op.Kind == Create])
+		count(op.Kind, op.Device, len(i.open), mostOpen)
+	}
+	all()
+	require.InDelta(t, 1.3, float64(kept)/operations, 0.2)
+	require.InDeltaMapValues(t, map[Kind]float64{Create: 0.37, Complete: 0.29, Cancel: 0.08, Pause: 0.17, Resume: 0.09},
+		map[Kind]float64{Create: share(Create), Complete: share(Complete), Cancel: share(Cancel), Pause: share(Pause), Resume: share(Resume)}, 0.04)
+
+	p := &planner{stage: s, chance: s.dice(0)}
+	clear(kinds)
+	clear(devices)
+	kept = 0
+	for n := range operations {
+		op, id := p.choose()
+		told := harness.Answer{Outcome: harness.Done, Row: id}
+		if op.Kind == Create {
+			told = harness.Answer{Outcome: harness.Created, Row: fmt.Sprint(n)}
+		}
+		p.learn(op, told)
+		count(op.Kind, op.Device, len(p.visits), mostVisits)
+	}
+	all()
+	require.InDelta(t, 14, float64(kept)/operations, 3)
+	require.InDeltaMapValues(t, map[Kind]float64{Create: 0.32, Cancel: 0.32, Reschedule: 0.35},
+		map[Kind]float64{Create: share(Create), Cancel: share(Cancel), Reschedule: share(Reschedule)}, 0.04)
+}
+
 // A session that an inspector may have without knowing is asked for again, and so is known in the end.
 func TestLostAnswers(t *testing.T) {
 	i := &inspector{stage: newStage(harness.Shape{Devices: 100}), actor: &sessionActor{serial: filledSerial}, chance: newJitter(0), unsure: -1}
