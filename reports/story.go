@@ -99,6 +99,8 @@ func tell(run history.Run) story {
 		headline = s.explore
 	case history.KindGate:
 		headline = s.gate
+	case history.KindLoad:
+		headline = s.load
 	}
 	conclude := headline(run)
 
@@ -166,6 +168,9 @@ func heads(run history.Run) []string {
 	what = append(what, fmt.Sprintf("seed %d", run.Seed))
 	if run.Kind == history.KindGate {
 		return gateHeads(strings.Join(what, " · "), run)
+	}
+	if run.Kind == history.KindLoad {
+		return loadHeads(strings.Join(what, " · "), run)
 	}
 	driver, one, many := "stress", "round", "rounds"
 	if run.Kind == history.KindExplore {

@@ -49,6 +49,7 @@ func usage(format string, args ...any) error { return exit{exitUsage, fmt.Errorf
 type commandLine struct {
 	Run     runCommand     `cmd:"" help:"Spin up Postgres, apply the migrations, race the scenarios, check the invariants, write the reports."`
 	Explore exploreCommand `cmd:"" help:"Run every order of steps that Postgres can tell apart: find the race, or prove that there is none."`
+	Load    loadCommand    `cmd:"" help:"Measure what each defence costs, side by side, and whether it holds at the rate that you expect."`
 	Gate    gateCommand    `cmd:"" help:"Run migrations in every situation that production will put them in, and say whether they may ship."`
 	Spec    specCommand    `cmd:"" help:"Run PostgreSQL isolation specs, and print what isolationtester prints."`
 	Replay  replayCommand  `cmd:"" help:"Repeat a counterexample that a run wrote to a file."`

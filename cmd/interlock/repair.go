@@ -37,7 +37,7 @@ func (c *repairCommand) Run(ctx context.Context, out *output, pg *postgres) erro
 	}
 	var plan history.Run
 	if c.Plan != "" {
-		if plan, err = load(c.Plan); err != nil {
+		if plan, err = readRun(c.Plan); err != nil {
 			return err
 		}
 		if plan.Repair == nil || plan.Repair.ID != "" {

@@ -20,7 +20,7 @@ type replayCommand struct {
 }
 
 func (c *replayCommand) Run(ctx context.Context, out *output, pg *postgres) error {
-	recorded, err := load(c.File)
+	recorded, err := readRun(c.File)
 	if err != nil {
 		return err
 	}

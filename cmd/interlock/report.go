@@ -17,7 +17,7 @@ type reportCommand struct {
 }
 
 func (c *reportCommand) Run(_ context.Context, out *output) error {
-	run, err := load(c.File)
+	run, err := readRun(c.File)
 	if err != nil {
 		return err
 	}

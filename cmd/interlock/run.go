@@ -77,7 +77,7 @@ func loadSaved(dir string, stages []harness.Stage, selected []harness.Workload, 
 	}
 	var runs []history.Run
 	for _, path := range paths {
-		run, err := load(path)
+		run, err := readRun(path)
 		if err != nil {
 			return nil, err
 		}
@@ -149,7 +149,7 @@ func verdict(run history.Run) error {
 	}
 }
 
-func load(path string) (history.Run, error) {
+func readRun(path string) (history.Run, error) {
 	run, err := history.Load(path)
 	if err != nil {
 		return run, exit{exitUsage, err}

@@ -123,8 +123,24 @@ func (s *Server) Config(database, actor string) *pgx.ConnConfig {
 func (s *Server) exec(ctx context.Context, sql string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.revive(ctx); err != nil {
+		return err
+	}
 	_, err := s.admin.Exec(ctx, sql)
 	return err
+}
+
+// revive connects the administrator again, if the connection was lost, as with a restart of the server. The caller holds mu.
+func (s *Server) revive(ctx context.Context) error {
+	if s.admin.Ping(ctx) == nil {
+		return nil
+	}
+	conn, err := pgx.ConnectConfig(ctx, s.config)
+	if err != nil {
+		return fmt.Errorf("connecting to %s again: %w", s.Where, err)
+	}
+	s.admin = conn
+	return nil
 }
 
 // name returns a database name that nobody else uses.
@@ -187,4 +203,17 @@ func (s *Server) dropAll(ctx context.Context, id string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// MaxConnections returns how many connections the server takes from this role at once.
+func (s *Server) MaxConnections(ctx context.Context) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var most int
+	err := s.admin.QueryRow(ctx, `select least(current_setting('max_connections')::int - case when rolsuper then 0 else current_setting('superuser_reserved_connections')::int end,
+		nullif(rolconnlimit, -1)) from pg_roles where rolname = current_user`).Scan(&most)
+	if err != nil {
+		return 0, fmt.Errorf("asking for max_connections: %w", err)
+	}
+	return most, nil
 }

@@ -1,0 +1,148 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/interlock-pg/interlock/harness/arena"
+	"github.com/interlock-pg/interlock/harness/race"
+	"github.com/interlock-pg/interlock/harness/server"
+)
+
+// client is one client of a ground. It is used by one goroutine at a time.
+type client struct {
+	n      int
+	config *pgx.ConnConfig
+	mu     sync.Mutex // guards conn against stop
+	conn   *pgx.Conn
+	next   func() race.Operation
+	number int // of the next operation
+
+	records []record      // of this slice
+	refused []unreachable // the server, in this slice
+	mistake error         // of the operation's own code
+}
+
+// record is one operation and what was told. Times are since the run began.
+type record struct {
+	client, number         int
+	kind, subject          string
+	input                  any
+	outcome                race.Outcome
+	rowID                  string
+	sqlState, message      string
+	failure                string // the SQLSTATE, or the kind of failure where there is none; empty: there was no error
+	attempts               int
+	due, invoked, returned time.Duration // due: when it should have begun
+	trouble                bool          // the server did not serve
+}
+
+// latency is what the record counts with.
+func (r record) latency() time.Duration { return r.returned - r.due }
+
+// unreachable is an attempt to connect that came to nothing.
+type unreachable struct {
+	at      time.Duration
+	failure string
+	err     error
+}
+
+// do has the client do its next operation, which should have begun at due; negative: now.
+func (c *client) do(ctx context.Context, began time.Time, due time.Duration) {
+	op := c.next()
+	invoked := time.Since(began)
+	answer, err := arena.Do(ctx, op, c.conn)
+	returned := time.Since(began)
+	if due < 0 {
+		due = invoked
+	}
+	r := record{
+		client: c.n, number: c.number, kind: op.Kind, subject: op.Subject, input: op.Input, outcome: answer.Outcome, rowID: answer.Row,
+		attempts: answer.Attempts, due: due, invoked: invoked, returned: returned,
+	}
+	c.number++
+	if answer.Err != nil {
+		r.failure, r.sqlState, r.message = describe(answer.Err)
+		r.trouble = answer.Outcome != race.Conflict && server.IsTrouble(answer.Err)
+	}
+	if r.trouble { // whether the database did it, nobody told
+		r.outcome = race.Unknown
+	}
+	c.records = append(c.records, r)
+	if err != nil {
+		c.mistake = fmt.Errorf("client %d, operation %d (%s): %w", c.n+1, r.number+1, op.Kind, err)
+		_ = c.conn.Close(ctx)
+	}
+}
+
+// describe returns what kind of failure an error is, its SQLSTATE and its words.
+func describe(err error) (failure, sqlState, message string) {
+	message = strings.ToValidUTF8(err.Error(), "?")
+	var pg *pgconn.PgError
+	var network net.Error
+	switch {
+	case errors.As(err, &pg):
+		return pg.Code, pg.Code, pg.Message
+	case errors.As(err, &network) && network.Timeout():
+		return "timeout", "", message
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT):
+		return "refused connection", "", message
+	case server.IsTrouble(err):
+		return "lost connection", "", message
+	}
+	return "error of the client", "", message
+}
+
+// How long a client waits before it tries to connect again: twice as long each time.
+const (
+	firstWait   = 5 * time.Millisecond
+	longestWait = 500 * time.Millisecond
+)
+
+// reconnect connects a client that has lost its connection. False: it could not until the deadline.
+func (c *client) reconnect(ctx context.Context, began time.Time, deadline time.Duration) bool {
+	for wait := firstWait; c.conn.IsClosed(); wait = min(2*wait, longestWait) {
+		left := deadline - time.Since(began)
+		if left <= 0 || ctx.Err() != nil {
+			return false
+		}
+		short, cancel := context.WithTimeout(ctx, left)
+		conn, err := pgx.ConnectConfig(short, c.config)
+		cancel()
+		if err == nil {
+			c.mu.Lock()
+			c.conn = conn
+			c.mu.Unlock()
+			return true
+		}
+		failure, _, _ := describe(err)
+		c.refused = append(c.refused, unreachable{time.Since(began), failure, err})
+		pause(ctx, min(wait, left))
+	}
+	return true
+}
+
+// stop makes whatever the client is at fail.
+func (c *client) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_ = c.conn.PgConn().Conn().SetDeadline(time.Unix(1, 0))
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

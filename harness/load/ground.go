@@ -1,0 +1,185 @@
+package load
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/harness/race"
+	"github.com/interlock-pg/interlock/harness/server"
+)
+
+// ground is what one subject is measured on: its database, and the clients in it.
+type ground struct {
+	db      *server.Database
+	stream  race.Stream
+	control *pgx.Conn // looks at invariants, keeps outcomes
+	clients []*client
+	trouble error    // why it could not be judged
+	told    []record // what was told and is not in the table of outcomes yet
+
+	before, after counts
+}
+
+// fill makes a template with the stream's rows.
+func fill(ctx context.Context, t *server.Template, stream race.Stream) (*server.Template, error) {
+	return t.Extend(ctx, func(ctx context.Context, config *pgx.ConnConfig) error {
+		conn, err := pgx.ConnectConfig(ctx, config)
+		if err != nil {
+			return err
+		}
+		if stream.Fill != nil {
+			err = stream.Fill(ctx, conn)
+		}
+		if err == nil {
+			_, err = conn.Exec(ctx, outcomesTable, pgx.QueryExecModeSimpleProtocol)
+		}
+		if err == nil {
+			_, err = conn.Exec(ctx, `vacuum analyze`)
+		}
+		return errors.Join(err, conn.Close(ctx))
+	})
+}
+
+// schemaName is where the table of outcomes is: it has to survive the session, and the server's crash.
+const schemaName = "interlock"
+
+const outcomesTable = race.OutcomesTable + `; create schema ` + schemaName + `; create table ` + schemaName + `.interlock_outcomes (like interlock_outcomes);
+	drop table pg_temp.interlock_outcomes`
+
+// open clones a filled template and seats clients in it.
+func open(ctx context.Context, t *server.Template, stream race.Stream, clients int) (*ground, error) {
+	db, err := t.Database(ctx)
+	if err != nil {
+		return nil, err
+	}
+	g := &ground{db: db, stream: stream}
+	if err := g.connect(ctx); err != nil {
+		return nil, errors.Join(err, g.close(context.WithoutCancel(ctx)))
+	}
+	for n := range clients {
+		c := &client{n: n, config: db.Config(fmt.Sprintf("client %d", n+1)), next: stream.Client(n)}
+		direct(c.config)
+		if c.conn, err = pgx.ConnectConfig(ctx, c.config); err != nil {
+			return nil, errors.Join(fmt.Errorf("connecting client %d: %w", n+1, err), g.close(context.WithoutCancel(ctx)))
+		}
+		g.clients = append(g.clients, c)
+	}
+	return g, nil
+}
+
+// connect opens the control connection, if it is not open.
+func (g *ground) connect(ctx context.Context) (err error) {
+	if g.control != nil && !g.control.IsClosed() {
+		return nil
+	}
+	config := g.db.Config("control")
+	g.control, err = pgx.ConnectConfig(ctx, config)
+	if err == nil {
+		_, err = g.control.Exec(ctx, `select set_config('search_path', '`+schemaName+`, ' || current_setting('search_path'), false)`)
+	}
+	return err
+}
+
+// keep adds what clients were told to the table of outcomes. While the server does not serve, it is remembered.
+func (g *ground) keep(ctx context.Context, records []record) error {
+	g.told = append(g.told, records...)
+	err := g.connect(ctx)
+	if err == nil {
+		_, err = g.control.CopyFrom(ctx, pgx.Identifier{schemaName, "interlock_outcomes"}, outcomeColumns, pgx.CopyFromSlice(len(g.told), func(i int) ([]any, error) {
+			return g.told[i].row()
+		}))
+	}
+	switch {
+	case err == nil:
+		g.told = g.told[:0]
+	case server.IsTrouble(err) && ctx.Err() == nil:
+		return nil
+	}
+	return err
+}
+
+var outcomeColumns = []string{
+	"client", "number", "kind", "subject", "input", "outcome", "row_id", "sqlstate", "message", "attempts", "invoked", "returned",
+}
+
+// row returns the record as the table of outcomes has it.
+func (r record) row() ([]any, error) {
+	var input []byte
+	if r.input != nil {
+		var err error
+		if input, err = json.Marshal(r.input); err != nil {
+			return nil, err
+		}
+	}
+	text := func(s string) *string {
+		if s == "" {
+			return nil
+		}
+		return &s
+	}
+	return []any{
+		fmt.Sprint(r.client), int32(r.number), r.kind, text(r.subject), json.RawMessage(input), string(r.outcome), text(r.rowID), text(r.sqlState), text(r.message), //nolint:gosec // a client does not do so many
+		int32(r.attempts), r.invoked.Microseconds(), r.returned.Microseconds(), //nolint:gosec // nor tries
+	}, nil
+}
+
+// look looks at the invariants that need nothing but the tables, or at the others. It returns those that are broken.
+func (g *ground) look(ctx context.Context, outcomes bool, moment history.Moment) ([]history.Violation, error) {
+	if err := g.connect(ctx); err != nil {
+		return nil, err
+	}
+	var broken []history.Violation
+	for _, inv := range g.stream.Invariants {
+		if inv.Outcomes != outcomes {
+			continue
+		}
+		rows, err := inv.Offending(ctx, g.control)
+		if err != nil {
+			return broken, err
+		}
+		if rows.Total > 0 || len(rows.Rows) > 0 {
+			broken = append(broken, history.Violation{Invariant: inv.Name, Moment: moment, Rows: rows})
+		}
+	}
+	return broken, nil
+}
+
+// patience is how long a server that does not serve is waited for when all is over.
+const patience = 30 * time.Second
+
+// settle waits until the server serves, and puts what is remembered into the table of outcomes.
+func (g *ground) settle(ctx context.Context) error {
+	deadline := time.Now().Add(patience)
+	for wait := firstWait; ; wait = min(2*wait, longestWait) {
+		err := g.keep(ctx, nil)
+		if err == nil && len(g.told) == 0 {
+			_, err = g.control.Exec(ctx, `analyze `+schemaName+`.interlock_outcomes`)
+		}
+		switch {
+		case err == nil && len(g.told) == 0:
+			return nil
+		case err != nil && !server.IsTrouble(err) || ctx.Err() != nil:
+			return errors.Join(err, ctx.Err())
+		case time.Now().After(deadline):
+			return fmt.Errorf("the server did not serve for %v after the last slice; what clients were told could not be judged", patience)
+		}
+		pause(ctx, wait)
+	}
+}
+
+func (g *ground) close(ctx context.Context) error {
+	var errs []error
+	for _, c := range g.clients {
+		_ = c.conn.Close(ctx)
+	}
+	if g.control != nil {
+		_ = g.control.Close(ctx)
+	}
+	return errors.Join(append(errs, g.db.Drop(ctx))...)
+}

@@ -1,0 +1,230 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/harness/race"
+	"github.com/interlock-pg/interlock/harness/server"
+)
+
+// Config says what is measured, and how. Server and Subjects are required; the zero value of the rest is a good default.
+type Config struct {
+	Server   *server.Server
+	Subjects []Subject
+
+	Clients  []int            // at once; several: each number of them is measured. None: 8
+	Rate     float64          // operations a second that arrive; 0: a closed loop
+	Arrivals history.Arrivals // of an open loop; empty: Poisson
+
+	For    time.Duration // measured in all; 0: 30 s. Each lane gets its share, and [LeastTurns] slices in any case
+	Warmup time.Duration // of each lane, not measured; 0: 250 ms
+	Slice  time.Duration // 0: 250 ms
+
+	Devices int     // 0: 100
+	Zipf    float64 // exponent; negative: 0
+	Rows    int     // in each table; 0: 10,000
+	Seed    int64
+
+	// Progress is called before each turn. Nil: not called.
+	Progress func(done, total int, what string)
+}
+
+// Subject is one of the things that are measured side by side.
+type Subject struct {
+	Workload race.Workload // with a Stream
+	At       int64
+	Template *server.Template // of the database that it begins with, without rows
+	Base     bool             // the others with the same Workload.Name are compared with it
+}
+
+// LeastTurns is how many turns there are at least: with fewer, no interval has 95 % confidence.
+const LeastTurns = 6
+
+func (c Config) resolve() Config {
+	if len(c.Clients) == 0 {
+		c.Clients = []int{8}
+	}
+	if c.Arrivals == "" {
+		c.Arrivals = history.Poisson
+	}
+	c.For = positive(c.For, 30*time.Second)
+	c.Warmup = positive(c.Warmup, 250*time.Millisecond)
+	c.Slice = positive(c.Slice, 250*time.Millisecond)
+	c.Devices = positive(c.Devices, 100)
+	c.Rows = positive(c.Rows, 10_000)
+	c.Zipf = max(c.Zipf, 0)
+	return c
+}
+
+func positive[T int | time.Duration](value, otherwise T) T {
+	if value <= 0 {
+		return otherwise
+	}
+	return value
+}
+
+// Connections returns how many connections the measurement needs at once.
+func (c Config) Connections() int {
+	c = c.resolve()
+	return (len(c.Subjects)+1)*(slices.Max(c.Clients)+1) + 2 // each has clients and a control; the yardstick is one more; the monitor and the administrator
+}
+
+func (c Config) shape() history.LoadShape {
+	s := history.LoadShape{
+		Clients: c.Clients, Rate: c.Rate, For: history.Duration(c.For), Warmup: history.Duration(c.Warmup), Slice: history.Duration(c.Slice),
+		Devices: c.Devices, Zipf: c.Zipf, Rows: c.Rows,
+	}
+	if c.Rate > 0 {
+		s.Arrivals = c.Arrivals
+	}
+	return s
+}
+
+// run is one measurement in the making.
+type run struct {
+	Config
+	began   time.Time
+	grounds []*ground // one a subject; the yardstick's is the last
+	lanes   []*lane   // subject by subject, each with every number of clients; the yardstick is the last
+	monitor *monitor
+	spent   time.Duration // of the processors by this process, in slices
+	wall    time.Duration // in slices
+}
+
+// Run measures. The error says why it could not be made or finished; what was measured until then is returned with it.
+func Run(ctx context.Context, config Config) (history.Measurement, error) {
+	config = config.resolve()
+	r := &run{Config: config, began: time.Now()}
+	out := history.Measurement{Shape: config.shape()}
+	err := r.prepare(ctx)
+	if err == nil {
+		err = r.measure(ctx)
+	}
+	if err == nil {
+		err = r.judge(ctx)
+	}
+	r.report(&out)
+	return out, errors.Join(err, r.close(context.WithoutCancel(ctx)))
+}
+
+// prepare makes the databases, fills them, and seats the clients.
+func (r *run) prepare(ctx context.Context) (err error) {
+	if err := r.room(ctx); err != nil {
+		return err
+	}
+	if r.monitor, err = newMonitor(ctx, r.Server); err != nil {
+		return err
+	}
+	filled := map[string]*server.Template{}
+	defer func() {
+		for _, t := range filled {
+			err = errors.Join(err, t.Drop(context.WithoutCancel(ctx)))
+		}
+	}()
+	subjects := append(slices.Clone(r.Subjects), Subject{Workload: yardstick(), Template: r.Server.Blank()})
+	for i, s := range subjects {
+		if s.Workload.Stream == nil {
+			return fmt.Errorf("workload %s has no stream, so it cannot be measured; try giving it one", s.Workload.FullName())
+		}
+		last := i == len(subjects)-1
+		shape := race.Shape{Clients: slices.Max(r.Clients), Devices: r.Devices, Zipf: r.Zipf, Rows: r.Rows, Seed: r.Seed}
+		stream := s.Workload.Stream(shape)
+		key := fmt.Sprintf("%p %s", s.Template, s.Workload.Name)
+		if filled[key] == nil {
+			if filled[key], err = fill(ctx, s.Template, stream); err != nil {
+				return err
+			}
+		}
+		g, err := open(ctx, filled[key], stream, shape.Clients)
+		if err != nil {
+			return err
+		}
+		r.grounds = append(r.grounds, g)
+		for _, n := range r.Clients {
+			if l := newLane(s, g, n); !last || n == r.Clients[0] {
+				l.began = r.began
+				r.lanes = append(r.lanes, l)
+			}
+		}
+	}
+	return nil
+}
+
+// room checks that the server takes as many connections.
+func (r *run) room(ctx context.Context) error {
+	most, err := r.Server.MaxConnections(ctx)
+	if need := r.Connections(); err == nil && need > most {
+		return fmt.Errorf("%d connections are needed at once, and the server takes %d; try fewer --clients, fewer scenarios, or a higher max_connections", need, most)
+	}
+	return err
+}
+
+// measure goes from turn to turn.
+func (r *run) measure(ctx context.Context) error {
+	random := rand.New(rand.NewPCG(uint64(r.Seed), 0x10ad))
+	for _, l := range r.lanes {
+		if err := r.take(ctx, l, random, 0, r.Warmup); err != nil {
+			return err
+		}
+	}
+	for _, g := range r.grounds {
+		if err := g.count(ctx, &g.before); err != nil {
+			return err
+		}
+	}
+	subjects := len(r.lanes) - 1
+	turns := max(int(r.For/(r.Slice*time.Duration(subjects))), LeastTurns)
+	for turn := 1; turn <= turns; turn++ {
+		if r.Progress != nil {
+			r.Progress(turn-1, turns, fmt.Sprintf("turn %d, %d lanes", turn, subjects))
+		}
+		for _, i := range random.Perm(len(r.lanes)) {
+			if err := r.take(ctx, r.lanes[i], random, turn, r.Slice); err != nil {
+				return err
+			}
+		}
+	}
+	for _, g := range r.grounds {
+		if err := g.count(ctx, &g.after); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take has a lane run for one slice; turn 0 is not measured.
+func (r *run) take(ctx context.Context, l *lane, random *rand.Rand, turn int, d time.Duration) error {
+	var due []time.Duration
+	if r.Rate > 0 && l.subject.Workload.Name != yardstickName {
+		due = arrivals(r.Arrivals, r.Rate, d, random)
+	}
+	runtime.GC() // what the last slice left is not to be paid for by this one
+	before := cpu()
+	s, err := l.run(ctx, r.monitor, turn, d, due)
+	if turn > 0 {
+		r.spent += cpu() - before
+		r.wall += s.took
+	}
+	if err != nil {
+		return err
+	}
+	return l.ground.keep(ctx, s.records)
+}
+
+func (r *run) close(ctx context.Context) error {
+	var errs []error
+	for _, g := range r.grounds {
+		errs = append(errs, g.close(ctx))
+	}
+	if r.monitor != nil {
+		errs = append(errs, r.monitor.close(ctx))
+	}
+	return errors.Join(errs...)
+}

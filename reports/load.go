@@ -1,0 +1,397 @@
+package reports
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/interlock-pg/interlock/harness/history"
+)
+
+// load adds the arms of a measurement to the story: a table of what each costs and one of what the server did, for each scenario.
+func (s *story) load(run history.Run) func(tone) string {
+	if run.Load == nil || len(run.Load.Arms) == 0 {
+		return func(tone) string { return "Unknown: nothing was measured." }
+	}
+	m := *run.Load
+	n := map[tone]int{}
+	for _, a := range m.Arms {
+		it := measured(a, m)
+		n[it.tone]++
+		s.items = append(s.items, it)
+	}
+	for _, scenario := range scenariosOf(m) {
+		s.tables = append(s.tables, costs(scenario, m), served(scenario, m))
+	}
+	s.legend = loadLegend(m)
+	missed := s.required(m)
+	slower := s.baseline(m)
+	s.outages(m)
+	for _, lacking := range m.Lacking {
+		s.legend = append(s.legend, say("Not measured: %s", lacking))
+	}
+
+	arms := count(len(m.Arms), "arm", "arms")
+	return func(t tone) string {
+		counts := fmt.Sprintf("%d of %s held", n[held], arms)
+		if n[allowed] > 0 {
+			counts += fmt.Sprintf(", %d broke where they may", n[allowed])
+		}
+		if n[open] > 0 {
+			counts += fmt.Sprintf(", %d unknown", n[open])
+		}
+		switch {
+		case n[bad] > 0:
+			return fmt.Sprintf("Violated: %d of %s; %s.", n[bad], arms, counts)
+		case missed > 0 || slower > 0:
+			var what []string
+			if missed > 0 {
+				what = append(what, count(missed, "requirement is", "requirements are")+" not met")
+			}
+			if slower > 0 {
+				what = append(what, count(slower, "arm is", "arms are")+" slower than in the baseline")
+			}
+			return "Not as required: " + list(what) + "; " + counts + "."
+		case t == bad:
+			return "Violated on the whole: " + counts + "."
+		case t == open:
+			return "Unknown: " + counts + "."
+		}
+		return "Held under load: " + counts + "."
+	}
+}
+
+// scenariosOf returns the scenarios that were measured, in their order.
+func scenariosOf(m history.Measurement) (names []string) {
+	for _, a := range m.Arms {
+		if !slices.Contains(names, a.Scenario) {
+			names = append(names, a.Scenario)
+		}
+	}
+	return names
+}
+
+// armName names an arm within its scenario, as "constraint at 3"; clients are named where they differ.
+func armName(a history.Arm, m history.Measurement) string {
+	name := cmp.Or(a.Variant, a.Scenario)
+	if a.At != 0 {
+		name += fmt.Sprintf(" at %d", a.At)
+	}
+	if len(m.Shape.Clients) > 1 {
+		name += ", " + count(a.Clients, "client", "clients")
+	}
+	return say("%s", name)
+}
+
+// measured returns an arm as an item.
+func measured(a history.Arm, m history.Measurement) item {
+	it := item{group: say("%s", a.Scenario), name: say("%s ", a.Scenario) + armName(a, m), tone: held, took: a.Measured}
+	var broken, may []string
+	for _, j := range a.Invariants {
+		switch at := attitude(j); {
+		case at == bad:
+			broken = append(broken, say("%s", j.Invariant))
+			it.notes = append(it.notes, say("%s broken", j.Invariant)+says(j.Says))
+			it.tone = bad
+		case at == allowed || at == caught:
+			may = append(may, say("%s", j.Invariant))
+			it.tone = max(it.tone, allowed)
+		case at == open:
+			it.tone = max(it.tone, open)
+		}
+	}
+	switch it.tone {
+	case bad:
+		it.brief = it.tone.mark() + nbsp + strings.Join(broken, ", ") + " broken"
+	case open:
+		it.brief, it.notes = "? unknown", append(it.notes, "unknown: "+cmp.Or(say("%s", a.Trouble), "not judged"))
+	case allowed:
+		it.brief = it.tone.mark() + nbsp + strings.Join(may, ", ") + " broken, as it may"
+	default:
+		var names []string
+		for _, j := range a.Invariants {
+			names = append(names, say("%s", j.Invariant))
+		}
+		it.brief = held.mark() + nbsp + "holds"
+		if len(names) > 0 {
+			it.brief = held.mark() + nbsp + strings.Join(names, " ")
+		}
+	}
+	for _, v := range a.Violations {
+		i := slices.IndexFunc(a.Invariants, func(j history.Judgement) bool { return j.Invariant == v.Invariant })
+		if i >= 0 && a.Invariants[i].AsExpected() {
+			continue
+		}
+		it.proofs = append(it.proofs, proof{
+			tone: bad, title: it.name + say(": %s broken, %s", v.Invariant, v.Moment), tables: []table{rows(say("%s: ", v.Invariant), v.Rows)},
+		})
+	}
+	return it
+}
+
+// costs is the table of what each defence costs.
+func costs(scenario string, m history.Measurement) table {
+	base := ""
+	for _, a := range m.Arms {
+		if a.Scenario == scenario && a.Base && base == "" {
+			base = cmp.Or(a.Variant, a.Scenario)
+			if a.At != 0 {
+				base += fmt.Sprintf(" at %d", a.At)
+			}
+		}
+	}
+	t := table{caption: say("%s: what it costs", scenario), head: []string{"", "operations/s", "median", "99 %", "latency", "refused", "failed", "invariants"}}
+	for _, a := range m.Arms {
+		if a.Scenario != scenario {
+			continue
+		}
+		name := armName(a, m)
+		if a.Knee {
+			name += " (the knee)"
+		}
+		latency := text{words: "–"}
+		switch {
+		case a.Base:
+			latency.words = "1, the base"
+		case a.Cost != nil:
+			latency.words = interval(*a.Cost)
+		}
+		refused, failed := outcome(a, "conflict"), outcome(a, "failed")+outcome(a, "unknown")
+		it := measured(a, m)
+		t.rows = append(t.rows, []text{
+			{words: name}, {words: rate(a.Throughput)}, {words: a.Latency.P50.Short()}, {words: a.Latency.P99.Short()},
+			latency, {words: percent(refused, a.Operations)}, {words: percent(failed, a.Operations)}, {it.brief, it.tone},
+		})
+		if a.Says != "" && len(m.Shape.Clients) == 1 {
+			t.notes = append(t.notes, say("%s: %s", armName(a, m), a.Says))
+		}
+	}
+	if base != "" {
+		t.notes = append(t.notes, say("latency: the mean, as a multiple of that of %s, with the interval in which it lies with 95 %% confidence", base))
+	}
+	return t
+}
+
+// served is the table of what the server did for each.
+func served(scenario string, m history.Measurement) table {
+	t := table{caption: say("%s: what the server did", scenario), head: []string{"", "waits for", "retries", "deadlocks", "WAL an operation", "cache hits", "grew by"}}
+	for _, a := range m.Arms {
+		if a.Scenario != scenario {
+			continue
+		}
+		d := a.Database
+		wal, hits := "–", "–"
+		if a.Operations > 0 {
+			wal = size(d.WALBytes / int64(a.Operations))
+		}
+		if all := d.BlocksHit + d.BlocksRead; all > 0 {
+			hits = fmt.Sprintf("%.1f %%", 100*float64(d.BlocksHit)/float64(all))
+		}
+		grew := int64(0)
+		for _, r := range d.Relations {
+			grew += r.After - r.Before
+		}
+		t.rows = append(t.rows, []text{
+			{words: armName(a, m)}, {words: waits(d)}, {words: percent(a.Retries, a.Operations)}, {words: thousands(int(d.Deadlocks))}, {words: wal}, {words: hits}, {words: size(max(grew, 0))},
+		})
+	}
+	return t
+}
+
+// waits names what sessions were seen waiting for most often.
+func waits(d history.DatabaseLoad) string {
+	var parts []string
+	for _, w := range d.Waits {
+		if len(parts) == 2 || w.Share < 0.05 {
+			break
+		}
+		if w.Type == "" {
+			continue
+		}
+		parts = append(parts, say("%s", w.Type+"/"+w.Event)+fmt.Sprintf(" %.0f%s%%", 100*w.Share, nbsp))
+	}
+	if parts == nil {
+		return "nothing much"
+	}
+	return strings.Join(parts, ", ")
+}
+
+// loadLegend says how it was measured.
+func loadLegend(m history.Measurement) []string {
+	turns := 0
+	for _, a := range m.Arms {
+		turns = max(turns, len(a.Slices))
+	}
+	lines := []string{say("All took turns: %s of %s each, in shuffled order.", count(turns, "slice", "slices"), time.Duration(m.Shape.Slice))}
+	if best := cheapest(m); best != "" {
+		lines = append(lines, best)
+	}
+	if m.Harness.Wall > 0 {
+		lines = append(lines, fmt.Sprintf("Interlock itself took %.0f %% of the processors.", 100*m.Harness.Share))
+	}
+	return lines
+}
+
+// cheapest says which defence that holds costs least, for each scenario.
+func cheapest(m history.Measurement) string {
+	var parts []string
+	for _, scenario := range scenariosOf(m) {
+		var best *history.Arm
+		for i, a := range m.Arms {
+			must := slices.ContainsFunc(a.Invariants, func(j history.Judgement) bool { return j.Expected != history.MustHold })
+			if a.Scenario != scenario || a.Cost == nil || a.Verdict != history.Held || must {
+				continue
+			}
+			if best == nil || a.Cost.Value < best.Cost.Value {
+				best = &m.Arms[i]
+			}
+		}
+		if best != nil {
+			parts = append(parts, say("%s for %s", armName(*best, m), scenario)+" ("+surcharge(best.Cost.Value)+")")
+		}
+	}
+	if parts == nil {
+		return ""
+	}
+	return "The cheapest that must hold, and did: " + list(parts) + "."
+}
+
+// required adds the thresholds to the story and returns how many are not met.
+func (s *story) required(m history.Measurement) (missed int) {
+	t := table{caption: "required", head: []string{"threshold", "arm", "was", ""}}
+	for _, r := range m.Required {
+		it := item{group: "required", name: say("%s, %s", r.Says, r.Arm), tone: held}
+		word := held.mark() + nbsp + "met"
+		switch r.Verdict {
+		case history.Violated:
+			missed++
+			it.tone, word = bad, bad.mark()+nbsp+"not met"
+			it.notes = []string{say("it was %s", r.Was)}
+		case history.Unknown:
+			it.tone, word = open, "? unknown"
+			it.notes = []string{say("%s", r.Was)}
+		}
+		t.rows = append(t.rows, []text{{words: say("%s", r.Says)}, {words: say("%s", r.Arm)}, {words: say("%s", r.Was)}, {word, it.tone}})
+		s.items = append(s.items, it)
+	}
+	if len(t.rows) > 0 {
+		s.tables = append(s.tables, t)
+	}
+	return missed
+}
+
+// baseline adds the comparison with an earlier run to the story and returns how many arms are slower.
+func (s *story) baseline(m history.Measurement) (slower int) {
+	if m.Baseline == nil {
+		return 0
+	}
+	t := table{
+		caption: say("latency against %s", m.Baseline.File), head: []string{"arm", "now over then", ""},
+		notes: []string{fmt.Sprintf("each as a multiple of the yardstick of its own turns; up to %s is as good", surcharge(1+m.Baseline.Tolerance))},
+	}
+	for _, a := range m.Baseline.Against {
+		it := item{group: "baseline", name: say("%s against the baseline", a.Arm), tone: held}
+		row := []text{{words: say("%s", a.Arm)}, {words: interval(a.Latency)}, {words: held.mark() + nbsp + "as good"}}
+		switch {
+		case a.Why != "":
+			it.tone = plain
+			row[1].words, row[2].words = "–", say("not compared: %s", a.Why)
+		case a.Verdict == history.Violated:
+			slower++
+			it.tone, it.notes = bad, []string{"slower: " + row[1].words}
+			row[2].words = bad.mark() + nbsp + "slower"
+		}
+		row[2].tone = it.tone
+		t.rows = append(t.rows, row)
+		if it.tone != plain {
+			s.items = append(s.items, it)
+		}
+	}
+	s.tables = append(s.tables, t)
+	return slower
+}
+
+// outages adds the times without a server to the story.
+func (s *story) outages(m history.Measurement) {
+	if len(m.Outages) == 0 {
+		return
+	}
+	const most = 10
+	t := table{caption: "when the server did not serve", head: []string{"arm", "from", "for", "failed", "why"}}
+	for i, o := range m.Outages {
+		if i == most {
+			t.notes = append(t.notes, count(len(m.Outages)-most, "more is", "more are")+" in the run file")
+			break
+		}
+		t.rows = append(t.rows, []text{
+			{words: say("%s", o.Arm)}, {words: o.Began.Short()}, {words: (o.Ended - o.Began).Short()}, {words: thousands(o.Errors)}, {words: say("%s", o.Why)},
+		})
+	}
+	s.tables = append(s.tables, t)
+}
+
+// outcome counts the operations of an arm that were told so.
+func outcome(a history.Arm, told string) (n int) {
+	for _, k := range a.Kinds {
+		if k.Outcome == told {
+			n += k.Count
+		}
+	}
+	return n
+}
+
+// interval returns a ratio with its interval, as "1.26 (1.22–1.31)".
+func interval(r history.Ratio) string {
+	return fmt.Sprintf("%.2f%s(%.2f–%.2f)", r.Value, nbsp, r.Low, r.High)
+}
+
+// surcharge returns a quotient as what it adds, as "+26 %".
+func surcharge(ratio float64) string { return fmt.Sprintf("%+.0f%s%%", 100*(ratio-1), nbsp) }
+
+// rate returns so many a second.
+func rate(perSecond float64) string {
+	if perSecond < 10 {
+		return fmt.Sprintf("%.1f", perSecond)
+	}
+	return thousands(int(perSecond + 0.5))
+}
+
+func percent(part, of int) string {
+	switch {
+	case part == 0 || of == 0:
+		return "0"
+	case part*1000 < of:
+		return "< 0.1" + nbsp + "%"
+	}
+	return fmt.Sprintf("%.1f%s%%", 100*float64(part)/float64(of), nbsp)
+}
+
+// loadHeads says what load was put on.
+func loadHeads(first string, run history.Run) []string {
+	if run.Load == nil {
+		return []string{first}
+	}
+	shape := run.Load.Shape
+	var clients []string
+	for _, n := range shape.Clients {
+		clients = append(clients, fmt.Sprint(n))
+	}
+	most := clients
+	if len(clients) > 4 {
+		most = append(append(slices.Clone(clients[:2]), "…"), clients[len(clients)-1])
+	}
+	loop := list(most) + " clients, each as fast as it is answered"
+	if len(shape.Clients) == 1 {
+		loop = count(shape.Clients[0], "client", "clients") + ", each as fast as it is answered"
+	}
+	if shape.Rate > 0 {
+		loop = say("%s operations a second arrive (%s)", rate(shape.Rate), shape.Arrivals) + ", at most " + list(most) + " at once"
+	}
+	popularity := "all alike"
+	if shape.Zipf > 0 {
+		popularity = fmt.Sprintf("Zipf %g", shape.Zipf)
+	}
+	return []string{first, fmt.Sprintf("load: %s · %s, %s · %s in each table", loop, count(shape.Devices, "device", "devices"), popularity, count(shape.Rows, "row", "rows"))}
+}
