@@ -120,7 +120,7 @@ func keys(counts map[string]int) (all []string) {
 
 // Clients that crowd one device break the rule where nothing keeps it, and do not where something does.
 func TestStreamsOfOneDevice(t *testing.T) {
-	const clients, each = 8, 400
+	const clients, each = 8, 4000 // it is seen long before
 	shape := harness.Shape{Clients: clients, Devices: 1, Seed: 7}
 	for scenario, rule := range map[string]harness.Invariant{"sessions": S1(), "schedules": S2(Window)} {
 		for _, test := range []struct {
@@ -221,7 +221,8 @@ func TestStreamsAreSteady(t *testing.T) {
 	require.InDeltaMapValues(t, map[Kind]float64{Create: 0.37, Complete: 0.29, Cancel: 0.08, Pause: 0.17, Resume: 0.09},
 		map[Kind]float64{Create: share(Create), Complete: share(Complete), Cancel: share(Cancel), Pause: share(Pause), Resume: share(Resume)}, 0.04)
 
-	p := &planner{stage: s, chance: s.dice(0)}
+	days := &calendar{devices: 100}
+	p := &planner{stage: s, calendar: days, chance: s.dice(0)}
 	clear(kinds)
 	clear(devices)
 	kept = 0
@@ -232,9 +233,14 @@ func TestStreamsAreSteady(t *testing.T) {
 			told = harness.Answer{Outcome: harness.Created, Row: fmt.Sprint(n)}
 		}
 		p.learn(op, told)
+		if op.Kind != Cancel {
+			require.GreaterOrEqual(t, time.Duration(op.At.Offset), days.today())
+			require.Less(t, time.Duration(op.At.Offset), days.today()+horizon)
+		}
 		count(op.Kind, op.Device, len(p.visits), mostVisits)
 	}
 	all()
+	require.InDelta(t, operations*0.32/100, days.today().Hours()/24, 5)
 	require.InDelta(t, 14, float64(kept)/operations, 3)
 	require.InDeltaMapValues(t, map[Kind]float64{Create: 0.32, Cancel: 0.32, Reschedule: 0.35},
 		map[Kind]float64{Create: share(Create), Cancel: share(Cancel), Reschedule: share(Reschedule)}, 0.04)
