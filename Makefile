@@ -57,8 +57,8 @@ test-flaky: ## the concurrent parts, many times over
 
 test-thorough: ## what takes too long for test: every hazard and its safe form through the gate, 50 kills, every way and number of workers
 	INTERLOCK_TEST_KILLS=50 go test -count 1 -timeout 10m -run 'Killed' ./cmd/interlock
-	INTERLOCK_TEST_THOROUGH=1 go test -count 1 -timeout 10m ./harness/gate ./harness/ddl ./harness/explore ./harness/wire ./harness/isolation/... ./harness/server/embedded
-	INTERLOCK_TEST_THOROUGH=1 go test -count 1 -timeout 10m -run 'Scripts/(gate|run)' ./cmd/interlock
+	INTERLOCK_TEST_THOROUGH=1 go test -count 1 -timeout 10m ./harness/gate ./harness/ddl ./harness/explore ./harness/wire ./harness/isolation/... ./harness/server/embedded ./harness/load ./scenarios
+	INTERLOCK_TEST_THOROUGH=1 go test -count 1 -timeout 10m -run 'Scripts/(gate|run|explore-anomalies)' ./cmd/interlock
 
 soundness: ## what the reduction leaves out, against all orders, for PROGRAMS random programs; takes long
 	INTERLOCK_SCHED_PROGRAMS=$(PROGRAMS) go test -count 1 -timeout 30m -run 'TestReducedLosesNothing|Counts' ./harness/sched

@@ -360,7 +360,7 @@ func check(t *testing.T, run history.Run) {
 
 func TestAnyRun(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	for range 300 {
+	for range 100 {
 		var run history.Run
 		fill(random, reflect.ValueOf(&run).Elem())
 		check(t, run)

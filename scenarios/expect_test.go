@@ -8,11 +8,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/harness/server/servertest"
 	"github.com/interlock-pg/interlock/harness/stress"
 )
 
 // TestExpectations plays every workload at every migration and wants what it says to expect.
 func TestExpectations(t *testing.T) {
+	servertest.Slow(t)
 	for version := int64(1); version <= 3; version++ {
 		for _, w := range Workloads(Options{}) {
 			t.Run(fmt.Sprintf("%s at %d", w.FullName(), version), func(t *testing.T) {

@@ -81,7 +81,7 @@ func TestInputsSurviveJSON(t *testing.T) {
 }
 
 func TestGeneratedSessions(t *testing.T) {
-	const seeds = 2000
+	const seeds = 600
 	contended := 0
 	for _, clients := range []int{2, 3, 8} {
 		o := Options{Clients: clients}
@@ -106,7 +106,7 @@ func TestGeneratedSessions(t *testing.T) {
 }
 
 func TestGeneratedSchedules(t *testing.T) {
-	const seeds = 2000
+	const seeds = 600
 	contended, slots := 0, 0
 	var distances [5]int // 0, 1 µs, just inside, at, and just outside the window
 	for seed := range int64(seeds) {

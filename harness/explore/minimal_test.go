@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-pg/interlock/harness/server/servertest"
 )
 
 func rc(sql ...string) actor   { return actor{Level: pgx.ReadCommitted, SQL: sql} }
@@ -121,6 +123,7 @@ func (p program) withDefaults() program {
 }
 
 func TestMinimalPrograms(t *testing.T) {
+	servertest.Slow(t)
 	t.Parallel()
 	on := explorers(t)
 	for _, c := range minimal {

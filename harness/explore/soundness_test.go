@@ -262,6 +262,7 @@ func repeats(t *testing.T, e *explore.Explorer, p program, choices []int, times 
 }
 
 func TestOrdersRepeat(t *testing.T) {
+	servertest.Slow(t)
 	t.Parallel()
 	on := explorers(t)
 	for _, p := range corpus(t) {

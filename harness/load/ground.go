@@ -64,7 +64,6 @@ func open(ctx context.Context, t *server.Template, stream race.Stream, clients i
 	}
 	for n := range clients {
 		c := &client{n: n, config: db.Config(fmt.Sprintf("client %d", n+1)), next: stream.Client(n)}
-		direct(c.config)
 		if c.conn, err = pgx.ConnectConfig(ctx, c.config); err != nil {
 			return nil, errors.Join(fmt.Errorf("connecting client %d: %w", n+1, err), g.close(context.WithoutCancel(ctx)))
 		}
