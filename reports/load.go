@@ -25,6 +25,11 @@ func (s *story) load(run history.Run) func(tone) string {
 	for _, scenario := range scenariosOf(m) {
 		s.tables = append(s.tables, costs(scenario, m), served(scenario, m))
 	}
+	if len(m.Arms) <= fewArms {
+		for _, a := range m.Arms {
+			s.tables = append(s.tables, kinds(a, m))
+		}
+	}
 	s.legend = loadLegend(m)
 	missed := s.required(m)
 	slower := s.baseline(m)
@@ -142,7 +147,11 @@ func costs(scenario string, m history.Measurement) table {
 			}
 		}
 	}
-	t := table{caption: say("%s: what it costs", scenario), head: []string{"", "operations/s", "median", "99 %", "latency", "refused", "failed", "invariants"}}
+	compared := slices.ContainsFunc(m.Arms, func(a history.Arm) bool { return a.Scenario == scenario && a.Cost != nil })
+	t := table{caption: say("%s: what it costs", scenario), head: []string{"", "operations/s", "median", "99 %", "refused", "failed", "invariants"}}
+	if compared {
+		t.head = slices.Insert(t.head, 4, "latency")
+	}
 	for _, a := range m.Arms {
 		if a.Scenario != scenario {
 			continue
@@ -160,16 +169,39 @@ func costs(scenario string, m history.Measurement) table {
 		}
 		refused, failed := outcome(a, "conflict"), outcome(a, "failed")+outcome(a, "unknown")
 		it := measured(a, m)
-		t.rows = append(t.rows, []text{
-			{words: name}, {words: rate(a.Throughput)}, {words: a.Latency.P50.Short()}, {words: a.Latency.P99.Short()},
-			latency, {words: percent(refused, a.Operations)}, {words: percent(failed, a.Operations)}, {it.brief, it.tone},
-		})
+		row := []text{
+			{words: name}, {words: rate(a.Throughput)}, {words: fine(a.Latency.P50)}, {words: fine(a.Latency.P99)},
+			{words: percent(refused, a.Operations)}, {words: percent(failed, a.Operations)}, {it.brief, it.tone},
+		}
+		if compared {
+			row = slices.Insert(row, 4, latency)
+		}
+		t.rows = append(t.rows, row)
 		if a.Says != "" && len(m.Shape.Clients) == 1 {
 			t.notes = append(t.notes, say("%s: %s", armName(a, m), a.Says))
 		}
 	}
-	if base != "" {
+	if compared {
 		t.notes = append(t.notes, say("latency: the mean, as a multiple of that of %s, with the interval in which it lies with 95 %% confidence", base))
+	}
+	return t
+}
+
+// fewArms is of how many arms each kind of operation is told; of more, the page and the run file tell.
+const fewArms = 2
+
+// kinds is the table of what one arm's operations were told, and how long each took.
+func kinds(a history.Arm, m history.Measurement) table {
+	t := table{caption: say("%s ", a.Scenario) + armName(a, m) + ": its operations", head: []string{"", "told", "how many", "a second", "median", "90 %", "99 %", "99.9 %", "most"}}
+	for _, k := range a.Kinds {
+		perSecond := 0.0
+		if a.Measured > 0 {
+			perSecond = float64(k.Count) / time.Duration(a.Measured).Seconds()
+		}
+		t.rows = append(t.rows, []text{
+			{words: say("%s", k.Kind)}, {words: say("%s", k.Outcome)}, {words: thousands(k.Count)}, {words: rate(perSecond)},
+			{words: fine(k.Latency.P50)}, {words: fine(k.Latency.P90)}, {words: fine(k.Latency.P99)}, {words: fine(k.Latency.P999)}, {words: fine(k.Latency.Max)},
+		})
 	}
 	return t
 }
@@ -350,6 +382,14 @@ func interval(r history.Ratio) string {
 // surcharge returns a quotient as what it adds, as "+26 %".
 func surcharge(ratio float64) string { return fmt.Sprintf("%+.0f%s%%", 100*(ratio-1), nbsp) }
 
+// fine returns a latency to three figures.
+func fine(d history.Duration) string {
+	if t := time.Duration(d); t < time.Millisecond {
+		return fmt.Sprintf("%d µs", t.Microseconds())
+	}
+	return d.Short()
+}
+
 // rate returns so many a second.
 func rate(perSecond float64) string {
 	if perSecond < 10 {
@@ -393,5 +433,5 @@ func loadHeads(first string, run history.Run) []string {
 	if shape.Zipf > 0 {
 		popularity = fmt.Sprintf("Zipf %g", shape.Zipf)
 	}
-	return []string{first, fmt.Sprintf("load: %s · %s, %s · %s in each table", loop, count(shape.Devices, "device", "devices"), popularity, count(shape.Rows, "row", "rows"))}
+	return []string{first, fmt.Sprintf("load: %s · %s, %s · %s in each table", loop, count(shape.Devices, "device", "devices"), popularity, thousands(shape.Rows)+" rows")}
 }

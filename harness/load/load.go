@@ -183,7 +183,7 @@ func (r *run) measure(ctx context.Context) error {
 	turns := max(int(r.For/(r.Slice*time.Duration(subjects))), LeastTurns)
 	for turn := 1; turn <= turns; turn++ {
 		if r.Progress != nil {
-			r.Progress(turn-1, turns, fmt.Sprintf("turn %d, %d lanes", turn, subjects))
+			r.Progress(turn-1, turns, fmt.Sprintf("%d side by side", subjects))
 		}
 		for _, i := range random.Perm(len(r.lanes)) {
 			if err := r.take(ctx, r.lanes[i], random, turn, r.Slice); err != nil {
