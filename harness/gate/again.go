@@ -22,7 +22,7 @@ type state struct {
 }
 
 func look(ctx context.Context, conn *pgx.Conn) (s state, err error) {
-	if s.schema, err = schema.Read(ctx, conn); err != nil {
+	if s.schema, err = schemaOf(ctx, conn); err != nil {
 		return s, err
 	}
 	s.rows, err = take(ctx, conn, s.schema, s.schema)
@@ -31,7 +31,7 @@ func look(ctx context.Context, conn *pgx.Conn) (s state, err error) {
 
 // differs says how a state differs from what it should be, in lines.
 func (s state) differs(from state) (lines []string) {
-	for _, c := range diff(from.schema, s.schema) {
+	for _, c := range schema.Diff(from.schema, s.schema) {
 		lines = append(lines, c.String())
 	}
 	fewer, more, changed := from.rows.lost(s.rows)
@@ -137,7 +137,7 @@ func (j *judge) down(ctx context.Context) (done history.Trial, err error) {
 		})
 		if len(differs) > 0 {
 			rule, says := "down-differs", "the way back does not lead to the state before"
-			if !slices.ContainsFunc(diff(was.schema, back.schema), func(c schema.Change) bool { return c.Kind != schema.Extension }) {
+			if !slices.ContainsFunc(schema.Diff(was.schema, back.schema), func(c schema.Change) bool { return c.Kind != schema.Extension }) {
 				rule, says = "down-loses-data", "the way back restores the schema, but not the rows"
 			}
 			done.Says, done.Details = says, differs

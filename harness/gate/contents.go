@@ -72,13 +72,13 @@ func read(ctx context.Context, conn *pgx.Conn, name string, columns []schema.Obj
 }
 
 // lost compares the tables and columns that both have: rows that are gone or came, and columns in which values have changed although the rows are
-// as many. Ledgers of migration tools are left out.
+// as many.
 func (c contents) lost(after contents) (fewer, more, changed []string) {
 	for _, name := range slices.Sorted(maps.Keys(c)) {
 		was, is := c[name], after[name]
 		_, still := after[name]
 		switch {
-		case !still || ledger(name):
+		case !still:
 		case is.rows < was.rows:
 			fewer = append(fewer, fmt.Sprintf("%s: %d rows of %d are gone", name, was.rows-is.rows, was.rows))
 		case is.rows > was.rows:

@@ -27,7 +27,7 @@ func (j *judge) empty(ctx context.Context) (history.Trial, error) {
 			return history.Trial{}, err
 		}
 		if failure == nil {
-			for _, c := range diff(j.was, j.is) {
+			for _, c := range schema.Diff(j.was, j.is) {
 				j.judged.Changes = append(j.judged.Changes, c.String())
 			}
 			if failed {
@@ -64,7 +64,7 @@ func (j *judge) tryEmpty(ctx context.Context) (took time.Duration, failure *migr
 		if err != nil {
 			return err
 		}
-		j.is, err = schema.Read(ctx, conn)
+		j.is, err = schemaOf(ctx, conn)
 		return err
 	})
 	if err != nil {

@@ -59,7 +59,7 @@ func (j *judge) fill(ctx context.Context) (says string, err error) {
 	}
 	rows, tables, fewer := 0, 0, 0
 	for _, t := range report.Tables {
-		if ledger(t.Name) {
+		if _, known := j.was.Find(schema.Table, t.Name); !known { // the ledger
 			continue
 		}
 		rows, tables = rows+t.Rows, tables+1
@@ -80,7 +80,7 @@ func (j *judge) fill(ctx context.Context) (says string, err error) {
 // generate fills what is empty, with the domain's own rows where it fits.
 func (j *judge) generate(ctx context.Context, conn *pgx.Conn, config populate.Config, report *populate.Report) error {
 	if j.Domain != nil && j.Domain.Fill != nil && j.Domain.Fits(ctx, conn) == nil {
-		now, err := schema.Read(ctx, conn)
+		now, err := schemaOf(ctx, conn)
 		if err != nil {
 			return err
 		}
@@ -89,7 +89,7 @@ func (j *judge) generate(ctx context.Context, conn *pgx.Conn, config populate.Co
 			return err
 		}
 		if !slices.ContainsFunc(now.Objects, func(o schema.Object) bool {
-			return o.Kind == schema.Table && !ledger(o.Name) && !slices.Contains(empty, o.Name)
+			return o.Kind == schema.Table && !slices.Contains(empty, o.Name)
 		}) {
 			if err := j.Domain.Fill(ctx, conn, j.Rows, j.Seed); err != nil {
 				return err
@@ -204,7 +204,7 @@ func (j *judge) transfer(ctx context.Context, from, to *pgx.Conn) error {
 		}
 	}
 	for _, o := range j.was.Objects {
-		if _, both := j.is.Find(o.Kind, o.Name); !both || ledger(o.Name) {
+		if _, both := j.is.Find(o.Kind, o.Name); !both {
 			continue
 		}
 		switch {
@@ -254,7 +254,7 @@ func (j *judge) unseed(ctx context.Context, after *pgx.Conn) error {
 // tablesWithoutRows returns the tables of a schema that are empty.
 func tablesWithoutRows(ctx context.Context, conn *pgx.Conn, s schema.Schema) (names []string, err error) {
 	for _, o := range s.Objects {
-		if o.Kind != schema.Table || ledger(o.Name) {
+		if o.Kind != schema.Table {
 			continue
 		}
 		var some bool

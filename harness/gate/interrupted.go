@@ -51,26 +51,26 @@ func (j *judge) interrupted(ctx context.Context) (history.Trial, error) {
 				return err
 			}
 			tried++
-			now, err := schema.Read(ctx, conn)
+			now, err := schemaOf(ctx, conn)
 			if err != nil {
 				return err
 			}
-			changes := diff(j.was, now)
+			changes := schema.Diff(j.was, now)
 			if len(changes) > 0 {
 				left++
 			}
-			if len(changes) > 0 && len(diff(j.is, now)) == 0 { // only the tool does not know that it is done
+			if len(changes) > 0 && len(schema.Diff(j.is, now)) == 0 { // only the tool does not know that it is done
 				return nil
 			}
 			again := j.apply(ctx, db.Config("migrations"))
 			if again != nil && environmental(again) && !isFailure(again) {
 				return again
 			}
-			end, err := schema.Read(ctx, conn)
+			end, err := schemaOf(ctx, conn)
 			if err != nil {
 				return err
 			}
-			found := j.leftover(c, changes, again, diff(j.is, end), end)
+			found := j.leftover(c, changes, again, schema.Diff(j.is, end), end)
 			if found == nil {
 				return nil
 			}
@@ -145,7 +145,7 @@ func (j *judge) waiting(ctx context.Context, db *server.Database, end string) (c
 	defer func() { err = errors.Join(err, watcher.Close(context.WithoutCancel(ctx))) }()
 	sql := `begin`
 	for _, o := range j.was.Objects {
-		if o.Kind == schema.Table && !ledger(o.Name) {
+		if o.Kind == schema.Table {
 			sql += `; lock table ` + o.Name + ` in row exclusive mode`
 		}
 	}

@@ -26,7 +26,7 @@ func (j *judge) populated(ctx context.Context) (history.Trial, error) {
 	if err != nil {
 		return history.Trial{}, err
 	}
-	if !slices.ContainsFunc(j.was.Objects, func(o schema.Object) bool { return o.Kind == schema.Table && !ledger(o.Name) }) {
+	if !slices.ContainsFunc(j.was.Objects, func(o schema.Object) bool { return o.Kind == schema.Table }) {
 		return history.Trial{State: history.TrialSkipped, Says: "there are no tables before it"}, j.trace(ctx, j.filled)
 	}
 	var done history.Trial
@@ -48,7 +48,7 @@ func (j *judge) populated(ctx context.Context) (history.Trial, error) {
 		case err != nil:
 			return err
 		}
-		now, err := schema.Read(ctx, conn)
+		now, err := schemaOf(ctx, conn)
 		if err != nil {
 			return err
 		}
@@ -199,7 +199,7 @@ func (j *judge) compare(was, is contents, now schema.Schema) {
 		switch {
 		case before.Get("type") != after.Get("type"):
 			retyped = append(retyped, fmt.Sprintf("%s: %s → %s", name, before.Get("type"), after.Get("type")))
-		case !slices.ContainsFunc(diff(j.was, now), label): // an enum's labels were renamed
+		case !slices.ContainsFunc(schema.Diff(j.was, now), label): // an enum's labels were renamed
 			continue
 		}
 		silently = slices.DeleteFunc(silently, func(one string) bool { return one == name })
@@ -231,8 +231,3 @@ func (j *judge) said(changes []string) (said, unsaid []string) {
 }
 
 func afterDot(name string) string { return name[strings.LastIndexByte(name, '.')+1:] }
-
-// ledger reports whether a table is the book that a migration tool keeps.
-func ledger(name string) bool {
-	return slices.Contains([]string{"goose_db_version", "schema_migrations", "flyway_schema_history", "_prisma_migrations"}, strings.Trim(afterDot(name), `"`))
-}

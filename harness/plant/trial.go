@@ -222,7 +222,7 @@ func (t *trial) refusedOver(ctx context.Context, a attempt, refusal error) (err 
 	}
 	var after schema.Schema
 	if err := with(ctx, a.db.Config("plant"), func(conn *pgx.Conn) (err error) {
-		after, err = schema.Read(ctx, conn)
+		after, err = schemaOf(ctx, conn)
 		return err
 	}); err != nil {
 		return outside(err)
