@@ -92,6 +92,15 @@ func TestIndexes(t *testing.T) {
 	}
 }
 
+// An index that goes with its table to another name is not one that the migration adds.
+func TestIndexOfRenamedTable(t *testing.T) {
+	config := gate.Config{Skip: skipped(history.TrialAfter), Rows: 50}
+	m := last(t, config, visits, "ALTER TABLE visits RENAME TO calls;")
+	require.NotContains(t, trial(t, m, history.TrialAfter).Says, "added")
+	m = last(t, config, visits, "ALTER TABLE visits RENAME TO calls; CREATE INDEX calls_at ON calls (at);")
+	require.Contains(t, trial(t, m, history.TrialAfter).Says, "1 index added")
+}
+
 // What the machine lacks is not the migration's fault: nothing is said against it, and nothing for it.
 func TestEnvironment(t *testing.T) {
 	m := last(t, gate.Config{}, visits, `CREATE EXTENSION no_such_extension;`)
