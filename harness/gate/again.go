@@ -2,7 +2,6 @@ package gate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -52,10 +51,9 @@ func (j *judge) twice(ctx context.Context) (done history.Trial, err error) {
 		if err != nil {
 			return err
 		}
-		again := j.apply(ctx, db.Config("migrations"))
-		var failure *migrations.Error
-		if again != nil && (!errors.As(again, &failure) || environmental(failure.Err)) {
-			return again
+		failure, err := refusal(j.apply(ctx, db.Config("migrations")))
+		if err != nil {
+			return err
 		}
 		now, err := look(ctx, conn)
 		if err != nil {
@@ -110,17 +108,17 @@ func (j *judge) down(ctx context.Context) (done history.Trial, err error) {
 			return err
 		}
 		_, err = j.Set.Down(ctx, config, j.previous())
-		var failure *migrations.Error
-		switch {
-		case errors.As(err, &failure) && !environmental(failure.Err):
+		failure, err := refusal(err)
+		if err != nil {
+			return err
+		}
+		if failure != nil {
 			j.find(history.Finding{
 				Rule: "down-fails", Trial: history.TrialDown, Level: history.LevelError, SQLState: failure.SQLState,
 				Says: fmt.Sprintf("the way back fails: %s:%d: %s; try %s", failure.File, failure.Line, failure.Message, failure.Try), Evidence: evidence(failure),
 			})
 			done = history.Trial{State: history.TrialFailed, Says: "the way back fails: " + oneLine(failure)}
 			return nil
-		case err != nil:
-			return err
 		}
 		back, err := look(ctx, conn)
 		if err != nil {
@@ -144,14 +142,14 @@ func (j *judge) down(ctx context.Context) (done history.Trial, err error) {
 			j.find(history.Finding{Rule: rule, Trial: history.TrialDown, Level: history.LevelError, Says: says, Evidence: differs})
 			return nil
 		}
-		err = j.apply(ctx, config)
-		if errors.As(err, &failure) && !environmental(failure.Err) {
+		failure, err = refusal(j.apply(ctx, config))
+		if err != nil {
+			return err
+		}
+		if failure != nil {
 			done.Says = "after the way back, it does not apply again: " + oneLine(failure)
 			j.find(history.Finding{Rule: "up-again-fails", Trial: history.TrialDown, Level: history.LevelError, Says: done.Says, Evidence: evidence(failure)})
 			return nil
-		}
-		if err != nil {
-			return err
 		}
 		again, err := look(ctx, conn)
 		if err != nil {

@@ -2,14 +2,12 @@ package gate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/interlock-pg/interlock/harness/schema"
 )
@@ -38,8 +36,7 @@ func take(ctx context.Context, conn *pgx.Conn, s, before schema.Schema) (content
 			continue
 		}
 		t, err := read(ctx, conn, o.Name, columns[o.Name], before)
-		var pg *pgconn.PgError
-		if errors.As(err, &pg) && !environmental(err) { // there is no cast back
+		if err != nil && !environmental(err) { // there is no cast back
 			t, err = read(ctx, conn, o.Name, columns[o.Name], schema.Schema{})
 		}
 		if err != nil {

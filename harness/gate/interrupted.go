@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/schema"
@@ -62,9 +61,9 @@ func (j *judge) interrupted(ctx context.Context) (history.Trial, error) {
 			if len(changes) > 0 && len(schema.Diff(j.is, now)) == 0 { // only the tool does not know that it is done
 				return nil
 			}
-			again := j.apply(ctx, db.Config("migrations"))
-			if again != nil && environmental(again) && !isFailure(again) {
-				return again
+			again, err := refusal(j.apply(ctx, db.Config("migrations")))
+			if err != nil {
+				return err
 			}
 			end, err := schemaOf(ctx, conn)
 			if err != nil {
@@ -168,9 +167,9 @@ func (j *judge) waiting(ctx context.Context, db *server.Database, end string) (c
 	}
 }
 
-// leftover says what is wrong with what a cut left, if anything is. again is what running the migration again came to, missing what the schema then
+// leftover says what is wrong with what a cut left, if anything is. again is what running the migration again was refused with, missing what the schema then
 // lacks or has too much.
-func (j *judge) leftover(c cut, left []schema.Change, again error, missing []schema.Change, end schema.Schema) *history.Finding {
+func (j *judge) leftover(c cut, left []schema.Change, again *migrations.Error, missing []schema.Change, end schema.Schema) *history.Finding {
 	f := &history.Finding{Trial: history.TrialInterrupted, Line: c.line, Level: history.LevelError}
 	var invalid []string
 	for _, o := range end.Objects {
@@ -184,9 +183,8 @@ func (j *judge) leftover(c cut, left []schema.Change, again error, missing []sch
 	for _, change := range left {
 		f.Evidence = append(f.Evidence, "left: "+change.String())
 	}
-	var failure *migrations.Error
-	if errors.As(again, &failure) {
-		f.Evidence = append(f.Evidence, fmt.Sprintf("again: line %d: ERROR %s: %s", failure.Line, failure.SQLState, failure.Message))
+	if again != nil {
+		f.Evidence = append(f.Evidence, fmt.Sprintf("again: line %d: ERROR %s: %s", again.Line, again.SQLState, again.Message))
 	}
 	switch {
 	case again == nil && len(missing) == 0:
@@ -217,11 +215,4 @@ func (j *judge) leftover(c cut, left []schema.Change, again error, missing []sch
 // onlyIndexes reports whether nothing but indexes has changed.
 func onlyIndexes(changes []schema.Change) bool {
 	return !slices.ContainsFunc(changes, func(c schema.Change) bool { return c.Kind != schema.Index })
-}
-
-// isFailure reports whether an error is a statement of the migration that was refused.
-func isFailure(err error) bool {
-	var failure *migrations.Error
-	var pg *pgconn.PgError
-	return errors.As(err, &failure) && (!errors.As(err, &pg) || !environmental(pg))
 }

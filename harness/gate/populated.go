@@ -36,17 +36,17 @@ func (j *judge) populated(ctx context.Context) (history.Trial, error) {
 			return err
 		}
 		one, err := j.Set.ApplyOne(ctx, db.Config("migrations"), j.migration.Version)
-		var failure *migrations.Error
-		switch {
-		case errors.As(err, &failure) && !environmental(failure.Err):
+		failure, err := refusal(err)
+		if err != nil {
+			return err
+		}
+		if failure != nil {
 			done = history.Trial{State: history.TrialFailed, Says: "fails over " + says + ": " + oneLine(failure), Details: strings.Split(failure.Error(), "\n")}
 			if j.Data == "" && strings.HasPrefix(failure.SQLState, "22") { // a value that no application would have written, it may be
 				done.State, done.Says = history.TrialUnknown, "depends on what the rows hold ("+oneLine(failure)+"); try --data with rows of yours"
 				return nil
 			}
 			return j.refused(ctx, failure)
-		case err != nil:
-			return err
 		}
 		now, err := schemaOf(ctx, conn)
 		if err != nil {
@@ -139,7 +139,7 @@ func (j *judge) refused(ctx context.Context, failure *migrations.Error) error {
 	if len(named) == 0 && strings.HasPrefix(failure.SQLState, "23") {
 		named = constraints
 	}
-	return errors.Join(j.on(ctx, j.filled, func(_ *server.Database, conn *pgx.Conn) error {
+	return j.on(ctx, j.filled, func(_ *server.Database, conn *pgx.Conn) error {
 		for _, c := range named {
 			keys, err := offenders(ctx, conn, c.Query())
 			if err != nil {
@@ -155,7 +155,7 @@ func (j *judge) refused(ctx context.Context, failure *migrations.Error) error {
 		}
 		j.find(f)
 		return nil
-	}))
+	})
 }
 
 // constraints returns what the migration adds that rows can break.

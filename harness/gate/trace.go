@@ -163,7 +163,6 @@ func transactional(sql string) bool {
 func (j *judge) disagree(s ddl.Statement, seen *history.Statement) {
 	for i := range s.Findings {
 		f := &s.Findings[i]
-		f.Trial = ""
 		for _, table := range seen.Rewrote {
 			if _, isTable := j.was.Find(schema.Table, table); isTable && slices.Contains(s.Rewrites, table) {
 				f.Evidence = append(f.Evidence, fmt.Sprintf("rewrote the table %s: its file changed; %s at %d rows", table, milliseconds(time.Duration(seen.Took)), seen.Rows))
