@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/interlock-pg/interlock/harness/ddl"
+	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/populate"
 	"github.com/interlock-pg/interlock/harness/schema"
 	"github.com/interlock-pg/interlock/harness/server"
@@ -105,25 +106,9 @@ func (j *judge) generate(ctx context.Context, conn *pgx.Conn, config populate.Co
 func (j *judge) concerned(ctx context.Context) (tables []string, err error) {
 	tables = []string{}
 	err = j.on(ctx, j.before, func(db *server.Database, watcher *pgx.Conn) error {
-		conn, err := db.Connect(ctx, "migrations")
-		if err != nil {
-			return err
-		}
-		defer conn.Close(context.WithoutCancel(ctx))
-		for _, s := range j.statements {
+		err := j.walk(ctx, db, func(s *ddl.Statement, _ history.Duration, conn *pgx.Conn) error {
 			for _, l := range s.Locks {
 				tables = append(tables, l.Table)
-			}
-			sql := s.Text
-			if transactional(sql) && conn.PgConn().TxStatus() == 'I' {
-				sql = "begin;\n" + strings.TrimSuffix(strings.TrimSpace(sql), ";")
-			}
-			if _, err := conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
-				if environmental(err) {
-					return err
-				}
-				tables = nil // it cannot be told: all of them
-				return nil
 			}
 			rows, err := watcher.Query(ctx, `select distinct format('%I.%I', n.nspname, c.relname) from pg_locks l join pg_class c on c.oid = l.relation
 				join pg_namespace n on n.oid = c.relnamespace
@@ -132,20 +117,16 @@ func (j *judge) concerned(ctx context.Context) (tables []string, err error) {
 				return err
 			}
 			names, err := pgx.CollectRows(rows, pgx.RowTo[string])
-			if err != nil {
-				return err
-			}
 			tables = append(tables, names...)
-			if !s.Begins("begin|start") && conn.PgConn().TxStatus() == 'T' && !j.inTransaction() {
-				if _, err := conn.Exec(ctx, `commit`); err != nil {
-					return err
-				}
-			}
+			return err
+		})
+		var alone aloneError
+		if errors.As(err, &alone) {
+			tables = nil // it cannot be told: all of them
+			return nil
 		}
-		if conn.PgConn().TxStatus() != 'I' {
-			if _, err := conn.Exec(ctx, `commit`); err != nil {
-				return err
-			}
+		if err != nil {
+			return err
 		}
 		rows, err := watcher.Query(ctx, `with recursive up (oid) as (
 				select to_regclass(name)::oid from unnest($1::text[]) name
@@ -161,11 +142,6 @@ func (j *judge) concerned(ctx context.Context) (tables []string, err error) {
 		return err
 	})
 	return tables, err
-}
-
-// inTransaction reports whether the file has a transaction of its own.
-func (j *judge) inTransaction() bool {
-	return slices.ContainsFunc(j.statements, func(s ddl.Statement) bool { return s.Begins("begin|start") })
 }
 
 // extend makes a template of the state before with more in it.

@@ -180,6 +180,33 @@ func TestSilenced(t *testing.T) {
 	require.Equal(t, history.Violated, last(t, config, visits, strings.Replace(sql, "%", "-- interlock: allow drop-column\n", 1)).Verdict, "a reason is needed")
 }
 
+// Each statement is traced in a transaction of its own where it can be in one, and what it rewrote is told of it alone.
+func TestTrace(t *testing.T) {
+	before := visits + `
+		CREATE MATERIALIZED VIEW devices AS SELECT DISTINCT device FROM visits; CREATE UNIQUE INDEX devices_device ON devices (device);
+		CREATE TABLE log (at date NOT NULL) PARTITION BY RANGE (at); CREATE TABLE log_old PARTITION OF log FOR VALUES FROM (minvalue) TO ('2000-01-01');`
+	m := last(t, gate.Config{Skip: skipped(), Rows: 50}, before, `SET lock_timeout = '1s';
+VACUUM FULL visits;
+ANALYZE visits;
+REINDEX (CONCURRENTLY) TABLE visits;
+REFRESH MATERIALIZED VIEW CONCURRENTLY devices;
+ALTER TABLE log DETACH PARTITION log_old CONCURRENTLY;
+BEGIN;
+ALTER TABLE visits ADD COLUMN note text;
+COMMIT;
+ALTER TABLE visits ADD COLUMN number bigserial;`)
+	require.NotContains(t, strings.Join(m.NotCovered, "\n"), "alone fails")
+	require.Len(t, m.Statements, 10, "%+v", m.Trials)
+	require.Equal(t, []string{"public.visits", "public.visits_pkey"}, m.Statements[1].Rewrote)
+	require.Empty(t, m.Statements[2].Rewrote)
+	require.Contains(t, m.Statements[4].Locks, history.Lock{Table: "public.devices", Mode: "EXCLUSIVE", Blocks: "writes"})
+	require.Contains(t, m.Statements[7].Locks, history.Lock{Table: "public.visits", Mode: "ACCESS EXCLUSIVE", Blocks: "reads and writes"})
+	require.Contains(t, m.Statements[9].Rewrote, "public.visits")
+	for _, f := range append(m.Findings, last(t, gate.Config{Skip: skipped(), Rows: 50}, before, `ALTER TABLE log ADD COLUMN number bigserial;`).Findings...) {
+		require.NotEqual(t, "prediction", f.Rule, f.Says)
+	}
+}
+
 // Values that change without a word, and rows that are gone, are told; those that the file says it changes are not.
 func TestRows(t *testing.T) {
 	config := gate.Config{Skip: skipped(), Rows: 200}

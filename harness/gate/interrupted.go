@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/interlock-pg/interlock/harness/ddl"
 	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/schema"
 	"github.com/interlock-pg/interlock/harness/server"
@@ -105,7 +106,7 @@ func (j *judge) cuts() []cut {
 	)
 	var cuts []cut
 	n, places := len(j.statements), mostCuts
-	if j.transaction && !j.inTransaction() {
+	if j.transaction && !slices.ContainsFunc(j.statements, func(s ddl.Statement) bool { return s.Begins("begin|start") }) {
 		places = cutsInTransaction
 	}
 	places = min(n, places)
