@@ -141,13 +141,13 @@ func (j *judge) refused(ctx context.Context, failure *migrations.Error) error {
 	}
 	return j.on(ctx, j.filled, func(_ *server.Database, conn *pgx.Conn) error {
 		for _, c := range named {
-			keys, err := offenders(ctx, conn, c.Query())
+			keys, err := c.Offenders(ctx, conn)
 			if err != nil {
-				return err
+				return fmt.Errorf("finding the rows that stand in the way: %w", err)
 			}
-			if len(keys.Rows) > 0 {
+			if keys.Total > 0 {
 				f.Keys, f.Query = &keys, c.Query()
-				f.Says = fmt.Sprintf("fails over rows: %s break %s", count(max(keys.Total, len(keys.Rows)), "key"), c.Name)
+				f.Says = fmt.Sprintf("fails over rows: %s break %s", count(keys.Total, "key"), c.Name)
 				if j.Domain != nil && j.Domain.Repair != nil && j.Domain.Fits(ctx, conn) == nil {
 					f.Repair = "interlock repair --postgres … --dry-run, then --apply"
 				}

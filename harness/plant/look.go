@@ -27,42 +27,14 @@ func look(ctx context.Context, conn *pgx.Conn, c Constraint) (s state, err error
 	if err := conn.QueryRow(ctx, "select count(*) from "+c.from("", "")).Scan(&s.rows); err != nil {
 		return s, err
 	}
-	rows, err := conn.Query(ctx, c.Query(), pgx.QueryResultFormats{pgx.TextFormatCode})
-	if err != nil {
-		return s, err
-	}
-	defer rows.Close()
-	for _, f := range rows.FieldDescriptions() {
-		s.keys.Columns = append(s.keys.Columns, f.Name)
-	}
-	for rows.Next() {
-		if s.keys.Total++; s.keys.Total > keptRows {
-			continue
-		}
-		row := make([]*string, len(s.keys.Columns))
-		for i, value := range rows.RawValues() {
-			if value != nil {
-				text := crop(string(value))
-				row[i] = &text
-			}
-		}
-		s.keys.Rows = append(s.keys.Rows, row)
-	}
-	return s, rows.Err()
+	s.keys, err = c.Offenders(ctx, conn)
+	return s, err
 }
 
 // schemaOf takes a snapshot of the schema, without the ledger of the migration tool.
 func schemaOf(ctx context.Context, conn *pgx.Conn) (schema.Schema, error) {
 	s, err := schema.Read(ctx, conn)
 	return s.Without(migrations.Ledger), err
-}
-
-// crop keeps a cell from filling pages.
-func crop(text string) string {
-	if all := []rune(text); len(all) > 400 {
-		return string(all[:399]) + "…"
-	}
-	return text
 }
 
 // left looks what a refused migration left behind.
