@@ -159,6 +159,9 @@ func TestRelease(t *testing.T) {
 		`CREATE TRIGGER f BEFORE INSERT OR UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION f();`)
 	require.Equal(t, history.Violated, m.Verdict)
 	require.Contains(t, rules(m), "breaks-running-code")
+	m = last(t, config, orders+`CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'rows stay as they are'; END $$;
+		CREATE TRIGGER f BEFORE UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION f();`, patient+`ALTER TABLE orders ADD COLUMN region text;`)
+	require.Empty(t, rules(m), "refused before as well: %+v", m.Findings)
 }
 
 // What depends on values that were made up is left open.
