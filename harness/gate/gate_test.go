@@ -248,7 +248,8 @@ func TestInterrupted(t *testing.T) {
 		"half":            {patient + "CREATE TABLE regions (id int);\nALTER TABLE visits ADD COLUMN region int;", "cannot be run again", []string{"half-applied"}},
 		"another end": {
 			"DO $$ BEGIN IF to_regclass('public.a') IS NULL THEN CREATE TABLE a (); ELSE CREATE TABLE b (); END IF; END $$;\nCREATE TABLE IF NOT EXISTS c ();",
-			"succeeds but leaves another schema", []string{"half-applied"},
+			"succeeds but leaves another schema",
+			[]string{"half-applied"},
 		},
 		"an index":      {"CREATE INDEX CONCURRENTLY i ON visits (device);", "has to be dropped", []string{"leaves-invalid-index"}},
 		"an index kept": {"CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON visits (device);", "stays INVALID", []string{"concurrently-if-not-exists", "invalid-index-kept"}},
