@@ -21,6 +21,9 @@ type Applied struct {
 	Duration  time.Duration `json:"duration_ns"`
 }
 
+// Ledger is the table in which goose records what it has applied. Nothing is recorded of other layouts.
+const Ledger = "public." + goose.DefaultTablename
+
 // manner is how a tool sends a file.
 type manner struct {
 	whole       bool // as one message; otherwise statement by statement

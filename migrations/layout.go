@@ -194,29 +194,59 @@ func digits(s string) int {
 // Hidden files, and whatever is not SQL, are passed over. Naming the layout also settles a directory that holds files of several: only those of
 // the named one are taken.
 func Open(dir string, layout Layout) (Set, error) {
-	fail := func(why, try string, err error) (Set, error) {
-		return Set{}, &OpenError{Dir: dir, Why: why, Try: try, Err: err}
+	set, err := open(dir, layout)
+	var why *OpenError
+	if errors.As(err, &why) {
+		why.Dir = dir
 	}
+	return set, err
+}
+
+func open(dir string, layout Layout) (Set, error) {
 	if _, known := layouts[layout]; layout != "" && !known {
 		var names []string
 		for _, l := range Layouts() {
 			names = append(names, string(l))
 		}
-		return fail(fmt.Sprintf("unknown layout %q", layout), "one of "+strings.Join(names, ", "), nil)
+		return Set{}, &OpenError{Why: fmt.Sprintf("unknown layout %q", layout), Try: "one of " + strings.Join(names, ", ")}
 	}
-	switch info, err := os.Stat(dir); {
-	case errors.Is(err, fs.ErrNotExist):
-		return fail("there is no such directory", "another path; it is taken from where the command runs", nil)
-	case err != nil:
-		return fail("cannot look at it", "whether this user may read it", err)
-	case !info.IsDir():
-		return fail("it is a file, not a directory", fmt.Sprintf("the directory that holds it, %s", filepath.Dir(dir)), nil)
-	}
-	files, err := list(os.DirFS(dir))
+	files, err := list(dir)
 	if err != nil {
-		return fail("cannot read it", "whether this user may read all of it", err)
+		return Set{}, err
 	}
+	found := sorted(files, layout)
+	if layout == "" {
+		if layout, err = only(found); err != nil {
+			return Set{}, err
+		}
+	}
+	entries := found[layout]
+	if len(entries) == 0 {
+		return Set{}, &OpenError{
+			Why: fmt.Sprintf("no %s migrations in it, which look like %s", layout, layouts[layout].looks), Try: "no --layout, to have it recognised",
+		}
+	}
+	for _, e := range entries {
+		if why, try := unfit(layout, e); why != "" {
+			return Set{}, &OpenError{Why: e.path + " " + why, Try: try}
+		}
+	}
+	set := Set{Layout: layout, Dir: dir}
+	if set.Migrations, err = arrange(layout, entries); err != nil {
+		return Set{}, err
+	}
+	for i := range set.Migrations {
+		m := &set.Migrations[i]
+		m.Path = filepath.Join(dir, filepath.FromSlash(m.Path))
+		if m.Undo != "" {
+			m.Undo = filepath.Join(dir, filepath.FromSlash(m.Undo))
+		}
+	}
+	return set, nil
+}
 
+// sorted sorts files, by path, into layouts: all into the one that is named, or each into its own.
+func sorted(files map[string]string, layout Layout) map[Layout][]entry {
 	found := map[Layout][]entry{}
 	for _, file := range slices.Sorted(maps.Keys(files)) {
 		as := layout
@@ -236,52 +266,41 @@ func Open(dir string, layout Layout) (Set, error) {
 		}
 		delete(found, GolangMigrate)
 	}
-	if layout == "" {
-		var seen, flags []string
-		for _, l := range Layouts() {
-			if len(found[l]) > 0 {
-				layout = l
-				seen = append(seen, fmt.Sprintf("%s (%s)", l, found[l][0].path))
-				flags = append(flags, "--layout "+string(l))
-			}
-		}
-		if len(seen) == 0 {
-			return fail("no migrations in it", "another directory; known are "+knownLooks(), nil)
-		}
-		if len(seen) > 1 {
-			return fail("it mixes layouts: "+strings.Join(seen, ", "), strings.Join(flags, " or ")+", which takes only the files of that one", nil)
+	return found
+}
+
+// only returns the one layout that there are files of.
+func only(found map[Layout][]entry) (layout Layout, err error) {
+	var seen, flags []string
+	for _, l := range Layouts() {
+		if len(found[l]) > 0 {
+			layout = l
+			seen = append(seen, fmt.Sprintf("%s (%s)", l, found[l][0].path))
+			flags = append(flags, "--layout "+string(l))
 		}
 	}
-	entries := found[layout]
-	if len(entries) == 0 {
-		return fail(fmt.Sprintf("no %s migrations in it, which look like %s", layout, layouts[layout].looks), "no --layout, to have it recognised", nil)
+	switch len(seen) {
+	case 0:
+		return "", &OpenError{Why: "no migrations in it", Try: "another directory; known are " + knownLooks()}
+	case 1:
+		return layout, nil
+	default:
+		return "", &OpenError{Why: "it mixes layouts: " + strings.Join(seen, ", "), Try: strings.Join(flags, " or ") + ", which takes only the files of that one"}
 	}
-	for _, e := range entries {
-		if why, try := unfit(layout, e); why != "" {
-			return fail(e.path+" "+why, try, nil)
-		}
-	}
-	set := Set{Layout: layout, Dir: dir}
-	set.Migrations, err = arrange(layout, entries)
-	var open *OpenError
-	if errors.As(err, &open) {
-		open.Dir = dir
-		return Set{}, open
-	}
-	for i := range set.Migrations {
-		m := &set.Migrations[i]
-		m.Path = filepath.Join(dir, filepath.FromSlash(m.Path))
-		if m.Undo != "" {
-			m.Undo = filepath.Join(dir, filepath.FromSlash(m.Undo))
-		}
-	}
-	return set, nil
 }
 
 // list reads the SQL files in and below a directory, hidden ones left out, by path.
-func list(dir fs.FS) (map[string]string, error) {
-	files := map[string]string{}
-	err := fs.WalkDir(dir, ".", func(file string, d fs.DirEntry, err error) error {
+func list(dir string) (map[string]string, error) {
+	switch info, err := os.Stat(dir); {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, &OpenError{Why: "there is no such directory", Try: "another path; it is taken from where the command runs"}
+	case err != nil:
+		return nil, &OpenError{Why: "cannot look at it", Try: "whether this user may read it", Err: err}
+	case !info.IsDir():
+		return nil, &OpenError{Why: "it is a file, not a directory", Try: fmt.Sprintf("the directory that holds it, %s", filepath.Dir(dir))}
+	}
+	files, below := map[string]string{}, os.DirFS(dir)
+	err := fs.WalkDir(below, ".", func(file string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
@@ -293,11 +312,14 @@ func list(dir fs.FS) (map[string]string, error) {
 		case d.IsDir() || path.Ext(file) != ".sql":
 			return nil
 		}
-		sql, err := fs.ReadFile(dir, file)
+		sql, err := fs.ReadFile(below, file)
 		files[file] = string(sql)
 		return err
 	})
-	return files, err
+	if err != nil {
+		return nil, &OpenError{Why: "cannot read it", Try: "whether this user may read all of it", Err: err}
+	}
+	return files, nil
 }
 
 var gooseUp = regexp.MustCompile(`(?mi)^--+[ \t]*\+goose[ \t]+up[ \t\r]*$`)

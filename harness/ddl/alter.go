@@ -1,6 +1,7 @@
 package ddl
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -124,81 +125,63 @@ func (p part) alter(format string, a ...any) string {
 	return "ALTER TABLE " + written(p.relation) + " " + fmt.Sprintf(format, a...) + ";"
 }
 
+// newColumn is a column that ALTER TABLE adds, with what its definition says of it; nil: nothing.
+type newColumn struct {
+	*pg.ColumnDef
+	defaults, generated, check, unique, reference *pg.Constraint
+
+	identity bool
+	refuses  bool   // NULL
+	kind     string // its type
+	serial   string // the type that it has as a serial; empty: it is none
+}
+
+func newColumnOf(d *pg.ColumnDef) newColumn {
+	c := newColumn{ColumnDef: d, kind: typeText(d.TypeName), serial: serials[last(d.TypeName.GetNames())]}
+	for _, n := range d.Constraints {
+		k := n.GetConstraint()
+		switch k.GetContype() {
+		case pg.ConstrType_CONSTR_DEFAULT:
+			c.defaults = k
+		case pg.ConstrType_CONSTR_GENERATED:
+			c.generated = k
+		case pg.ConstrType_CONSTR_IDENTITY:
+			c.identity = true
+		case pg.ConstrType_CONSTR_NOTNULL:
+			c.refuses = true
+		case pg.ConstrType_CONSTR_CHECK:
+			c.check = k
+		case pg.ConstrType_CONSTR_UNIQUE, pg.ConstrType_CONSTR_PRIMARY:
+			c.unique = k
+			c.refuses = c.refuses || k.Contype == pg.ConstrType_CONSTR_PRIMARY
+		case pg.ConstrType_CONSTR_FOREIGN:
+			c.reference = k
+		}
+	}
+	if c.defaults.GetRawExpr().GetAConst().GetIsnull() {
+		c.defaults = nil
+	}
+	return c
+}
+
 func (s *reading) addColumn(p part) {
 	d := p.Def.GetColumnDef()
 	if d == nil {
 		return
 	}
-	var defaults, generated, check, unique, reference *pg.Constraint
-	var refuses, identity bool
-	for _, n := range d.Constraints {
-		k := n.GetConstraint()
-		switch k.GetContype() {
-		case pg.ConstrType_CONSTR_DEFAULT:
-			defaults = k
-		case pg.ConstrType_CONSTR_GENERATED:
-			generated = k
-		case pg.ConstrType_CONSTR_IDENTITY:
-			identity = true
-		case pg.ConstrType_CONSTR_NOTNULL:
-			refuses = true
-		case pg.ConstrType_CONSTR_CHECK:
-			check = k
-		case pg.ConstrType_CONSTR_UNIQUE, pg.ConstrType_CONSTR_PRIMARY:
-			unique = k
-			refuses = refuses || k.Contype == pg.ConstrType_CONSTR_PRIMARY
-		case pg.ConstrType_CONSTR_FOREIGN:
-			reference = k
-		}
-	}
-	if defaults.GetRawExpr().GetAConst().GetIsnull() {
-		defaults = nil
-	}
-	kind := typeText(d.TypeName)
+	c := newColumnOf(d)
 	if s.columns[p.table] == nil {
 		s.columns[p.table] = map[string]string{}
 	}
-	defer func() { s.columns[p.table][d.Colname] = kind }()
-	if generated != nil {
-		s.immutableGenerated(p, generated)
+	defer func() { s.columns[p.table][d.Colname] = c.kind }()
+	if c.generated != nil {
+		s.immutableGenerated(p, c.generated)
 	}
 	if !s.existed(p.table) {
 		return
 	}
-	serial := serials[last(d.TypeName.GetNames())]
-	table, column := s.show(p.table), quote(d.Colname)
-	bare := s.others(p) + p.alter("ADD COLUMN %s %s", column, kind)
-	copies := false
-	const fill = "then fill it in batches, and make it NOT NULL by way of a CHECK … NOT VALID"
-	switch {
-	case serial != "" || identity:
-		copies = true
-		base := kind
-		if serial != "" {
-			base = serial
-		}
-		sequence := name{p.relation.Schemaname, p.table.name + "_" + d.Colname + "_seq"}.String()
-		sql := s.others(p) + p.alter("ADD COLUMN %s %s", column, base) + "\nCREATE SEQUENCE " + sequence + " OWNED BY " + written(p.relation) + "." + column + ";\n" +
-			p.alter("ALTER COLUMN %s SET DEFAULT nextval('%s')", column, strings.ReplaceAll(sequence, "'", "''"))
-		s.find(RuleVolatileDefault, history.LevelWarning, d.Location, &history.Rewrite{SQL: sql, Note: fill},
-			"Each row of %s gets a number of its own: the whole table is copied under ACCESS EXCLUSIVE.", table)
-	case generated != nil:
-		copies = true
-		s.find(RuleVolatileDefault, history.LevelWarning, d.Location, nil,
-			"A stored generated column is computed for each row: the whole of %s is copied under ACCESS EXCLUSIVE. "+
-				"Safe is a nullable column that a trigger fills, or a view, or an index on the expression.", table)
-	case defaults != nil:
-		if f := s.volatile(defaults.RawExpr); f != "" {
-			copies = true
-			sql := bare + "\n" + p.alter("ALTER COLUMN %s SET DEFAULT %s", column, expression(defaults.RawExpr))
-			s.find(RuleVolatileDefault, history.LevelWarning, d.Location, &history.Rewrite{SQL: sql, Note: fill},
-				"%s() differs from row to row: the whole of %s is copied under ACCESS EXCLUSIVE. A constant, or now(), would not copy it.", f, table)
-		}
-	case refuses:
-		f := s.find(RuleAddNotNull, history.LevelError, d.Location, &history.Rewrite{SQL: bare, Note: fill},
-			"It fails as soon as %s has a row: those that are there would have NULL. Give it a constant default, or let it be NULL at first.", table)
-		f.SQLState = "23502"
-	}
+	bare := s.others(p) + p.alter("ADD COLUMN %s %s", quote(d.Colname), c.kind)
+	copies := s.fillColumn(p, c, bare)
 	if o, found := s.before.types[resolveParts(s.reader, words(d.TypeName.GetNames()), s.before.types)]; found && o.Get("kind") == "domain" {
 		copies = copies || o.Get("not null") != "" || len(s.before.constraints[named(o.Name)]) > 0
 	}
@@ -207,20 +190,58 @@ func (s *reading) addColumn(p part) {
 			s.rewrites(one)
 		}
 	}
-	if check != nil {
-		s.constraintScans(p, check, bare+"\n", check.Location)
-	}
-	if reference != nil && (defaults != nil || serial != "" || identity || generated != nil) {
-		key := &pg.Constraint{
-			Contype: reference.Contype, Conname: reference.Conname, FkAttrs: []*pg.Node{pg.MakeStrNode(d.Colname)}, PkAttrs: reference.PkAttrs,
-			Pktable: reference.Pktable, FkMatchtype: reference.FkMatchtype, FkUpdAction: reference.FkUpdAction, FkDelAction: reference.FkDelAction,
-			InitiallyValid: true,
+	s.constrainColumn(p, c, bare+"\n")
+}
+
+// fillColumn is about what the rows that are there have in a new column. It reports whether the table is copied for that. The SQL adds it as it may be.
+func (s *reading) fillColumn(p part, c newColumn, bare string) (copies bool) {
+	const fill = "then fill it in batches, and make it NOT NULL by way of a CHECK … NOT VALID"
+	table, column := s.show(p.table), quote(c.Colname)
+	switch {
+	case c.serial != "" || c.identity:
+		sequence := name{p.relation.Schemaname, p.table.name + "_" + c.Colname + "_seq"}.String()
+		sql := s.others(p) + p.alter("ADD COLUMN %s %s", column, cmp.Or(c.serial, c.kind)) + "\nCREATE SEQUENCE " + sequence + " OWNED BY " + written(p.relation) + "." + column + ";\n" +
+			p.alter("ALTER COLUMN %s SET DEFAULT nextval('%s')", column, strings.ReplaceAll(sequence, "'", "''"))
+		s.find(RuleVolatileDefault, history.LevelWarning, c.Location, &history.Rewrite{SQL: sql, Note: fill},
+			"Each row of %s gets a number of its own: the whole table is copied under ACCESS EXCLUSIVE.", table)
+		return true
+	case c.generated != nil:
+		s.find(RuleVolatileDefault, history.LevelWarning, c.Location, nil,
+			"A stored generated column is computed for each row: the whole of %s is copied under ACCESS EXCLUSIVE. "+
+				"Safe is a nullable column that a trigger fills, or a view, or an index on the expression.", table)
+		return true
+	case c.defaults != nil:
+		f := s.volatile(c.defaults.RawExpr)
+		if f == "" {
+			return false
 		}
-		s.constraintScans(p, key, bare+"\n", reference.Location)
+		sql := bare + "\n" + p.alter("ALTER COLUMN %s SET DEFAULT %s", column, expression(c.defaults.RawExpr))
+		s.find(RuleVolatileDefault, history.LevelWarning, c.Location, &history.Rewrite{SQL: sql, Note: fill},
+			"%s() differs from row to row: the whole of %s is copied under ACCESS EXCLUSIVE. A constant, or now(), would not copy it.", f, table)
+		return true
+	case c.refuses:
+		f := s.find(RuleAddNotNull, history.LevelError, c.Location, &history.Rewrite{SQL: bare, Note: fill},
+			"It fails as soon as %s has a row: those that are there would have NULL. Give it a constant default, or let it be NULL at first.", table)
+		f.SQLState = "23502"
 	}
-	if unique != nil {
-		key := &pg.Constraint{Contype: unique.Contype, Conname: unique.Conname, Keys: []*pg.Node{pg.MakeStrNode(d.Colname)}}
-		s.uniqueScans(p, key, bare+"\n", unique.Location)
+	return false
+}
+
+// constrainColumn is about the constraints of a new column, which are checked for the rows that are there. The SQL is what the safe forms begin with.
+func (s *reading) constrainColumn(p part, c newColumn, first string) {
+	itself := []*pg.Node{pg.MakeStrNode(c.Colname)}
+	if c.check != nil {
+		s.constraintScans(p, c.check, first, c.check.Location)
+	}
+	if r := c.reference; r != nil && (c.defaults != nil || c.serial != "" || c.identity || c.generated != nil) {
+		key := &pg.Constraint{
+			Contype: r.Contype, Conname: r.Conname, FkAttrs: itself, PkAttrs: r.PkAttrs, Pktable: r.Pktable, FkMatchtype: r.FkMatchtype,
+			FkUpdAction: r.FkUpdAction, FkDelAction: r.FkDelAction, InitiallyValid: true,
+		}
+		s.constraintScans(p, key, first, r.Location)
+	}
+	if c.unique != nil {
+		s.uniqueScans(p, &pg.Constraint{Contype: c.unique.Contype, Conname: c.unique.Conname, Keys: itself}, first, c.unique.Location)
 	}
 }
 

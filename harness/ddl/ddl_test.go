@@ -22,46 +22,56 @@ func TestRead(t *testing.T) {
 		transaction bool
 		want        []string
 	}{
-		"nothing":                         {"-- nothing\n", false, nil},
-		"reads":                           {"select 1; with x as (select 2) select * from x;", true, nil},
-		"its own table":                   {"create table t (id int); create index on t (id); alter table t add column b int not null; alter table t alter column id type bigint; alter table t alter b set not null; alter table t add unique (b); alter table t add check (b > 0); truncate t; update t set b = 1; alter table t rename to u; alter table u drop column b; drop table u;", true, nil},
-		"its own table, qualified":        {"create table s.t (id int); set search_path = s; create index on t (id); drop table t;", true, nil},
-		"another table":                   {"create table s.t (id int); create index on t (id); create index on u (id);", true, []string{"1:28 index-blocks-writes warning", "1:52 index-blocks-writes warning"}},
-		"temporary":                       {"create temp table t (id int); delete from t;", false, nil},
-		"place":                           {"-- 점검\n/* é */ create  table é (a int); create index on \"ü\" (a);", false, []string{"2:34 index-blocks-writes warning"}},
-		"second line":                     {patient + "\nalter table t\n  add column a int,\n  add column b int not null;", false, []string{"4:14 add-not-null-column error"}},
-		"syntax":                          {"select 1;\nselect\n  é frm frm x;", false, []string{"3:9 syntax error"}},
-		"CONCURRENTLY by the tool":        {"create index concurrently on t (a);", true, []string{"1:1 concurrently-in-transaction error"}},
-		"CONCURRENTLY, all kinds":         {"begin; create index concurrently on t (a); drop index concurrently i; reindex (concurrently) table t; alter table p detach partition q concurrently; commit; drop index concurrently i;", false, []string{"1:8 concurrently-in-transaction error", "1:44 concurrently-in-transaction error", "1:71 concurrently-in-transaction error", "1:103 concurrently-in-transaction error"}},
-		"VACUUM":                          {"vacuum t;", true, []string{"1:1 concurrently-in-transaction error"}},
-		"BEGIN in a transaction":          {"begin;\nselect 1;\ncommit;", true, []string{"1:1 begin-inside-transaction warning", "3:1 begin-inside-transaction warning"}},
-		"BEGIN of its own":                {"begin; select 1; commit;", false, nil},
-		"no timeout":                      {"alter table t add column a int;", false, []string{"1:1 missing-lock-timeout warning"}},
-		"timeout":                         {"set lock_timeout = 500; alter table t add column a int;", false, nil},
-		"timeout of nothing":              {"set lock_timeout = 0; alter table t add column a int;", false, []string{"1:23 missing-lock-timeout warning"}},
-		"timeout, reset":                  {patient + "reset lock_timeout; alter table t add column a int;", false, []string{"1:45 missing-lock-timeout warning"}},
-		"SET LOCAL outside a transaction": {"set local lock_timeout = '2s'; alter table t add column a int;", false, []string{"1:32 missing-lock-timeout warning"}},
-		"SET LOCAL until COMMIT":          {"begin; set local lock_timeout = '2s'; alter table t add column a int; commit; alter table t add column b int;", false, []string{"1:79 missing-lock-timeout warning"}},
-		"weak lock":                       {"alter table t validate constraint k; analyze t;", false, nil},
-		"now() as a default":              {patient + "alter table t add column a timestamptz not null default now();", false, nil},
-		"NULL as a default":               {patient + "alter table t add column a int not null default null;", false, []string{"1:50 add-not-null-column error"}},
-		"a reference to be filled":        {patient + "alter table t add column a int references u;", false, nil},
-		"a reference with a default":      {patient + "alter table t add column a int default 1 references u;", false, []string{"1:66 constraint-scans warning"}},
-		"proven by a CHECK":               {patient + "alter table t add constraint k check (a is not null) not valid; alter table t validate constraint k; alter table t alter a set not null;", false, nil},
-		"not proven yet":                  {patient + "alter table t add constraint k check (a is not null) not valid; alter table t alter a set not null;", false, []string{"1:89 not-null-scans warning"}},
-		"VALIDATE later":                  {patient + "alter table t add constraint k check (a > 0) not valid; alter table t validate constraint k;", false, nil},
-		"VALIDATE at once":                {patient + "alter table t add constraint k check (a > 0) not valid; alter table t validate constraint k;", true, []string{"1:81 validate-in-same-transaction warning"}},
-		"USING INDEX":                     {patient + "alter table t add constraint k unique using index i;", false, nil},
-		"enum value":                      {"alter type m add value 'x'; insert into t values ('x');", true, []string{"1:51 enum-value-in-transaction error"}},
-		"enum value, committed":           {"alter type m add value 'x'; insert into t values ('x');", false, nil},
-		"enum value, in a function":       {"alter type m add value 'x'; create function f() returns m language sql as 'select ''x''::m';", true, nil},
-		"view made again":                 {patient + "begin; drop view v; create view v as select 1; commit;", false, nil},
-		"rows with WHERE":                 {"delete from t where a = 1; update t set a = 2 where a = 1;", true, nil},
-		"row lock":                        {"lock table t in row exclusive mode;", true, nil},
-		"unknown column type":             {"create index concurrently on t (date(a));", false, nil},
-		"known from the file":             {"create table t (a timestamptz); create index on t (date(a));", true, []string{"1:52 index-not-immutable error"}},
-		"partition's own index":           {"create table p (a int) partition by list (a); create index on p (a);", true, nil},
-		"set_config":                      {"select pg_catalog.set_config('search_path', '', false); drop table if exists x.t;", false, []string{"1:57 drop-table error", "1:57 missing-lock-timeout warning"}},
+		"nothing":                            {"-- nothing\n", false, nil},
+		"reads":                              {"select 1; with x as (select 2) select * from x;", true, nil},
+		"its own table":                      {"create table t (id int); create index on t (id); alter table t add column b int not null; alter table t alter column id type bigint; alter table t alter b set not null; alter table t add unique (b); alter table t add check (b > 0); truncate t; update t set b = 1; alter table t rename to u; alter table u drop column b; drop table u;", true, nil},
+		"its own table, qualified":           {"create table s.t (id int); set search_path = s; create index on t (id); drop table t;", true, nil},
+		"another table":                      {"create table s.t (id int); create index on t (id); create index on u (id);", true, []string{"1:28 index-blocks-writes warning", "1:52 index-blocks-writes warning"}},
+		"temporary":                          {"create temp table t (id int); delete from t;", false, nil},
+		"place":                              {"-- 점검\n/* é */ create  table é (a int); create index on \"ü\" (a);", false, []string{"2:34 index-blocks-writes warning"}},
+		"second line":                        {patient + "\nalter table t\n  add column a int,\n  add column b int not null;", false, []string{"4:14 add-not-null-column error"}},
+		"syntax":                             {"select 1;\nselect\n  é frm frm x;", false, []string{"3:9 syntax error"}},
+		"CONCURRENTLY by the tool":           {"create index concurrently on t (a);", true, []string{"1:1 concurrently-in-transaction error"}},
+		"CONCURRENTLY, all kinds":            {"begin; create index concurrently on t (a); drop index concurrently i; reindex (concurrently) table t; alter table p detach partition q concurrently; commit; drop index concurrently i;", false, []string{"1:8 concurrently-in-transaction error", "1:44 concurrently-in-transaction error", "1:71 concurrently-in-transaction error", "1:103 concurrently-in-transaction error"}},
+		"VACUUM":                             {"vacuum t;", true, []string{"1:1 concurrently-in-transaction error"}},
+		"BEGIN in a transaction":             {"begin;\nselect 1;\ncommit;", true, []string{"1:1 begin-inside-transaction warning", "3:1 begin-inside-transaction warning"}},
+		"BEGIN of its own":                   {"begin; select 1; commit;", false, nil},
+		"no timeout":                         {"alter table t add column a int;", false, []string{"1:1 missing-lock-timeout warning"}},
+		"timeout":                            {"set lock_timeout = 500; alter table t add column a int;", false, nil},
+		"timeout of nothing":                 {"set lock_timeout = 0; alter table t add column a int;", false, []string{"1:23 missing-lock-timeout warning"}},
+		"timeout, reset":                     {patient + "reset lock_timeout; alter table t add column a int;", false, []string{"1:45 missing-lock-timeout warning"}},
+		"SET LOCAL outside a transaction":    {"set local lock_timeout = '2s'; alter table t add column a int;", false, []string{"1:32 missing-lock-timeout warning"}},
+		"SET LOCAL until COMMIT":             {"begin; set local lock_timeout = '2s'; alter table t add column a int; commit; alter table t add column b int;", false, []string{"1:79 missing-lock-timeout warning"}},
+		"weak lock":                          {"alter table t validate constraint k; analyze t;", false, nil},
+		"now() as a default":                 {patient + "alter table t add column a timestamptz not null default now();", false, nil},
+		"NULL as a default":                  {patient + "alter table t add column a int not null default null;", false, []string{"1:50 add-not-null-column error"}},
+		"a reference to be filled":           {patient + "alter table t add column a int references u;", false, nil},
+		"a reference with a default":         {patient + "alter table t add column a int default 1 references u;", false, []string{"1:66 constraint-scans warning"}},
+		"proven by a CHECK":                  {patient + "alter table t add constraint k check (a is not null) not valid; alter table t validate constraint k; alter table t alter a set not null;", false, nil},
+		"not proven yet":                     {patient + "alter table t add constraint k check (a is not null) not valid; alter table t alter a set not null;", false, []string{"1:89 not-null-scans warning"}},
+		"VALIDATE later":                     {patient + "alter table t add constraint k check (a > 0) not valid; alter table t validate constraint k;", false, nil},
+		"VALIDATE at once":                   {patient + "alter table t add constraint k check (a > 0) not valid; alter table t validate constraint k;", true, []string{"1:81 validate-in-same-transaction warning"}},
+		"USING INDEX":                        {patient + "alter table t add constraint k unique using index i;", false, nil},
+		"enum value":                         {"alter type m add value 'x'; insert into t values ('x');", true, []string{"1:51 enum-value-in-transaction error"}},
+		"enum value, committed":              {"alter type m add value 'x'; insert into t values ('x');", false, nil},
+		"enum value, in a function":          {"alter type m add value 'x'; create function f() returns m language sql as 'select ''x''::m';", true, nil},
+		"view made again":                    {patient + "begin; drop view v; create view v as select 1; commit;", false, nil},
+		"view made again, too late":          {patient + "begin; drop view v; commit; create view v as select 1;", false, []string{"1:32 drop-table warning"}},
+		"view of the old name":               {patient + "begin; alter table t rename to u; create view t as select * from u; commit;", false, nil},
+		"view of the old name, by the tool":  {patient + "alter table t rename to u; create or replace view t as select * from u;", true, nil},
+		"view of the old schema":             {patient + "begin; alter table s.t set schema u; create view s.t as select * from u.t; commit;", false, nil},
+		"view of another name":               {patient + "begin; alter table t rename to u; create view v as select * from u; commit;", false, []string{"1:32 rename-table error"}},
+		"view of another schema":             {patient + "begin; alter table s.t rename to u; create view x.t as select * from s.u; commit;", false, []string{"1:32 rename-table error"}},
+		"temporary view of the old name":     {patient + "begin; alter table t rename to u; create temp view t as select * from u; commit;", false, []string{"1:32 rename-table error"}},
+		"materialised view of the old name":  {patient + "begin; alter table t rename to u; create materialized view t as select * from u; commit;", false, []string{"1:32 rename-table error"}},
+		"view of the old name, later":        {patient + "alter table t rename to u; create view t as select * from u;", false, []string{"1:25 rename-table error"}},
+		"view of the old name, after COMMIT": {patient + "begin; alter table t rename to u; commit; begin; create view t as select * from u; commit;", false, []string{"1:32 rename-table error"}},
+		"rows with WHERE":                    {"delete from t where a = 1; update t set a = 2 where a = 1;", true, nil},
+		"row lock":                           {"lock table t in row exclusive mode;", true, nil},
+		"unknown column type":                {"create index concurrently on t (date(a));", false, nil},
+		"known from the file":                {"create table t (a timestamptz); create index on t (date(a));", true, []string{"1:52 index-not-immutable error"}},
+		"partition's own index":              {"create table p (a int) partition by list (a); create index on p (a);", true, nil},
+		"set_config":                         {"select pg_catalog.set_config('search_path', '', false); drop table if exists x.t;", false, []string{"1:57 drop-table error", "1:57 missing-lock-timeout warning"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []string
@@ -87,6 +97,25 @@ func TestMessage(t *testing.T) {
 	require.Equal(t, "CREATE INDEX", statements[1].Kind)
 	require.Equal(t, RuleConcurrently, statements[1].Findings[0].Rule)
 	require.Equal(t, []int{2, 11}, []int{statements[1].Findings[0].Line, statements[1].Findings[0].Column})
+}
+
+// A table may get another name where the same message makes a view of the old one; in the next message it is too late.
+func TestRenamedInMessage(t *testing.T) {
+	const rename, view = "select 1; alter table t rename to u;", "create view t as select * from u; select 2;"
+	rules := func(statements []Statement, _ []Directive, err error) (found []string) {
+		require.NoError(t, err)
+		for _, s := range statements {
+			for _, f := range s.Findings {
+				found = append(found, f.Rule)
+			}
+		}
+		return found
+	}
+	one := []sqltext.Statement{{Kind: sqltext.SQL, Text: rename + view, Line: 1}}
+	require.Equal(t, []string{RuleLockTimeout}, rules(Read(rename+view, one, Facts{})))
+	two := []sqltext.Statement{{Kind: sqltext.SQL, Text: rename, Line: 1}, {Kind: sqltext.SQL, Text: view, Line: 1, Offset: len(rename)}}
+	require.Equal(t, []string{RuleRenameTable, RuleLockTimeout}, rules(Read(rename+view, two, Facts{})))
+	require.Equal(t, []string{RuleLockTimeout}, rules(Read(rename+view, two, Facts{Transaction: true})))
 }
 
 // A server that is newer than the grammar has the last word.

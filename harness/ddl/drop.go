@@ -51,11 +51,12 @@ func (s *reading) dropRelation(d *pg.DropStmt, rv *pg.RangeVar) {
 	}
 	s.lockDropped(n)
 	shown := s.show(n)
+	again, together := s.again(n)
 	switch kind := s.before.relations[n].Kind; {
 	case d.RemoveType == pg.ObjectType_OBJECT_TABLE || kind == schema.Table:
 		s.find(RuleDropTable, history.LevelError, 0, nil, "The release that still runs fails on %s, and its data is gone. %s.", shown, contract)
-	case s.comesBack(n):
-		if !s.inTransaction() {
+	case again != nil:
+		if !together {
 			s.find(RuleDropTable, history.LevelWarning, 0, &history.Rewrite{SQL: "BEGIN;\n" + s.text() + ";", Note: "and COMMIT after the statement that makes it again"},
 				"%s is away until the file makes it again: whoever reads it meanwhile fails.", shown)
 		}
@@ -64,21 +65,29 @@ func (s *reading) dropRelation(d *pg.DropStmt, rv *pg.RangeVar) {
 	}
 }
 
-// comesBack reports whether a later statement of the file makes a relation of this name.
-func (s *reading) comesBack(n name) bool {
+// again returns the later statement of the file that makes a view of this name, if one does, and whether it does so in the same transaction.
+func (s *reading) again(n name) (made *pg.Node, together bool) {
+	together = s.inTransaction()
 	for _, later := range s.all[s.at+1:] {
+		if later.message != s.message && !s.reader.inTransaction() { // that one message was in
+			together = false
+		}
 		var rv *pg.RangeVar
 		switch l := later.node.GetNode().(type) {
+		case *pg.Node_TransactionStmt:
+			if k := l.TransactionStmt.Kind; k == pg.TransactionStmtKind_TRANS_STMT_COMMIT || k == pg.TransactionStmtKind_TRANS_STMT_ROLLBACK {
+				together = false
+			}
 		case *pg.Node_ViewStmt:
 			rv = l.ViewStmt.View
 		case *pg.Node_CreateTableAsStmt:
 			rv = l.CreateTableAsStmt.GetInto().GetRel()
 		}
-		if rv != nil && rv.Relname == n.name && (rv.Schemaname == "" || rv.Schemaname == n.schema) {
-			return true
+		if rv != nil && rv.Relname == n.name && (rv.Schemaname == "" || rv.Schemaname == n.schema) && rv.Relpersistence != "t" {
+			return later.node, together
 		}
 	}
-	return false
+	return nil, false
 }
 
 // unqualified is about DROP … IF EXISTS of something that is elsewhere.
@@ -166,8 +175,13 @@ func (s *reading) rename(r *pg.RenameStmt) {
 	}
 }
 
-// renameTable serves the new name by a view, until nobody uses the old one.
+// renameTable serves the new name by a view, until nobody uses the old one. A file may also serve the old one by a view, which it makes in the same
+// transaction.
 func (s *reading) renameTable(n name, from *pg.RangeVar, to name) {
+	s.created[n] = true // what has this name from here on
+	if again, together := s.again(n); again.GetViewStmt() != nil && together {
+		return
+	}
 	s.find(RuleRenameTable, history.LevelError, 0, &history.Rewrite{
 		SQL:  "CREATE VIEW " + to.String() + " AS SELECT * FROM " + written(from) + ";",
 		Note: "rows can be written through it; rename the table itself in a later release, when nobody uses the old name",

@@ -68,7 +68,7 @@ func Rules() []Rule {
 		{RuleDropColumn, "Dropping a column breaks the release that still runs, and its data is gone."},
 		{RuleDropTable, "Dropping a table, a view or a schema breaks the release that still runs, and its data is gone."},
 		{RuleRenameColumn, "Renaming a column breaks the release that still runs."},
-		{RuleRenameTable, "Renaming a table or view, or moving it to another schema, breaks the release that still runs."},
+		{RuleRenameTable, "Renaming a table or view, or moving it to another schema, breaks the release that still runs, unless the same transaction makes a view of the old name."},
 		{RuleDataLoss, "TRUNCATE, or DELETE without WHERE, empties a table that was there before."},
 		{RuleUpdateWhole, "UPDATE without WHERE locks every row until it ends, and leaves a dead copy of each."},
 		{RuleLockTable, "LOCK TABLE keeps others out until the transaction ends."},

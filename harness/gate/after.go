@@ -45,7 +45,7 @@ func (j *judge) after(ctx context.Context) (history.Trial, error) {
 		}
 		var added []index
 		for _, x := range all {
-			if was, before := j.was.Find(schema.Index, x.name); !before || was.Table != x.table {
+			if _, before := j.was.Find(schema.Index, x.name); !before {
 				added = append(added, x)
 			}
 		}
@@ -134,7 +134,7 @@ func (j *judge) indexes(ctx context.Context, conn *pgx.Conn, all, added []index,
 					})
 				case !used:
 					find(history.Finding{
-						Rule: "index-not-used", Level: history.LevelError, Line: d.Line, Statement: "",
+						Rule: "index-not-used", Level: history.LevelError, Line: d.Line,
 						Says:     fmt.Sprintf("the %s plan of the query that %s is for does not use it, at %d rows a table", kind, x.bare, j.Rows),
 						Evidence: append([]string{d.For}, plan...),
 					})

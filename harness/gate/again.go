@@ -2,7 +2,6 @@ package gate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,7 +21,7 @@ type state struct {
 }
 
 func look(ctx context.Context, conn *pgx.Conn) (s state, err error) {
-	if s.schema, err = schema.Read(ctx, conn); err != nil {
+	if s.schema, err = schemaOf(ctx, conn); err != nil {
 		return s, err
 	}
 	s.rows, err = take(ctx, conn, s.schema, s.schema)
@@ -31,7 +30,7 @@ func look(ctx context.Context, conn *pgx.Conn) (s state, err error) {
 
 // differs says how a state differs from what it should be, in lines.
 func (s state) differs(from state) (lines []string) {
-	for _, c := range diff(from.schema, s.schema) {
+	for _, c := range schema.Diff(from.schema, s.schema) {
 		lines = append(lines, c.String())
 	}
 	fewer, more, changed := from.rows.lost(s.rows)
@@ -52,10 +51,9 @@ func (j *judge) twice(ctx context.Context) (done history.Trial, err error) {
 		if err != nil {
 			return err
 		}
-		again := j.apply(ctx, db.Config("migrations"))
-		var failure *migrations.Error
-		if again != nil && (!errors.As(again, &failure) || environmental(failure.Err)) {
-			return again
+		failure, err := refusal(j.apply(ctx, db.Config("migrations")))
+		if err != nil {
+			return err
 		}
 		now, err := look(ctx, conn)
 		if err != nil {
@@ -110,17 +108,17 @@ func (j *judge) down(ctx context.Context) (done history.Trial, err error) {
 			return err
 		}
 		_, err = j.Set.Down(ctx, config, j.previous())
-		var failure *migrations.Error
-		switch {
-		case errors.As(err, &failure) && !environmental(failure.Err):
+		failure, err := refusal(err)
+		if err != nil {
+			return err
+		}
+		if failure != nil {
 			j.find(history.Finding{
 				Rule: "down-fails", Trial: history.TrialDown, Level: history.LevelError, SQLState: failure.SQLState,
 				Says: fmt.Sprintf("the way back fails: %s:%d: %s; try %s", failure.File, failure.Line, failure.Message, failure.Try), Evidence: evidence(failure),
 			})
 			done = history.Trial{State: history.TrialFailed, Says: "the way back fails: " + oneLine(failure)}
 			return nil
-		case err != nil:
-			return err
 		}
 		back, err := look(ctx, conn)
 		if err != nil {
@@ -137,21 +135,21 @@ func (j *judge) down(ctx context.Context) (done history.Trial, err error) {
 		})
 		if len(differs) > 0 {
 			rule, says := "down-differs", "the way back does not lead to the state before"
-			if !slices.ContainsFunc(diff(was.schema, back.schema), func(c schema.Change) bool { return c.Kind != schema.Extension }) {
+			if !slices.ContainsFunc(schema.Diff(was.schema, back.schema), func(c schema.Change) bool { return c.Kind != schema.Extension }) {
 				rule, says = "down-loses-data", "the way back restores the schema, but not the rows"
 			}
 			done.Says, done.Details = says, differs
 			j.find(history.Finding{Rule: rule, Trial: history.TrialDown, Level: history.LevelError, Says: says, Evidence: differs})
 			return nil
 		}
-		err = j.apply(ctx, config)
-		if errors.As(err, &failure) && !environmental(failure.Err) {
+		failure, err = refusal(j.apply(ctx, config))
+		if err != nil {
+			return err
+		}
+		if failure != nil {
 			done.Says = "after the way back, it does not apply again: " + oneLine(failure)
 			j.find(history.Finding{Rule: "up-again-fails", Trial: history.TrialDown, Level: history.LevelError, Says: done.Says, Evidence: evidence(failure)})
 			return nil
-		}
-		if err != nil {
-			return err
 		}
 		again, err := look(ctx, conn)
 		if err != nil {

@@ -2,14 +2,12 @@ package gate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/interlock-pg/interlock/harness/schema"
 )
@@ -38,8 +36,7 @@ func take(ctx context.Context, conn *pgx.Conn, s, before schema.Schema) (content
 			continue
 		}
 		t, err := read(ctx, conn, o.Name, columns[o.Name], before)
-		var pg *pgconn.PgError
-		if errors.As(err, &pg) && !environmental(err) { // there is no cast back
+		if err != nil && !environmental(err) { // there is no cast back
 			t, err = read(ctx, conn, o.Name, columns[o.Name], schema.Schema{})
 		}
 		if err != nil {
@@ -72,13 +69,13 @@ func read(ctx context.Context, conn *pgx.Conn, name string, columns []schema.Obj
 }
 
 // lost compares the tables and columns that both have: rows that are gone or came, and columns in which values have changed although the rows are
-// as many. Ledgers of migration tools are left out.
+// as many.
 func (c contents) lost(after contents) (fewer, more, changed []string) {
 	for _, name := range slices.Sorted(maps.Keys(c)) {
 		was, is := c[name], after[name]
 		_, still := after[name]
 		switch {
-		case !still || ledger(name):
+		case !still:
 		case is.rows < was.rows:
 			fewer = append(fewer, fmt.Sprintf("%s: %d rows of %d are gone", name, was.rows-is.rows, was.rows))
 		case is.rows > was.rows:

@@ -2,7 +2,6 @@ package gate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,7 +26,7 @@ func (j *judge) empty(ctx context.Context) (history.Trial, error) {
 			return history.Trial{}, err
 		}
 		if failure == nil {
-			for _, c := range diff(j.was, j.is) {
+			for _, c := range schema.Diff(j.was, j.is) {
 				j.judged.Changes = append(j.judged.Changes, c.String())
 			}
 			if failed {
@@ -50,26 +49,19 @@ func (j *judge) empty(ctx context.Context) (history.Trial, error) {
 func (j *judge) tryEmpty(ctx context.Context) (took time.Duration, failure *migrations.Error, err error) {
 	err = j.on(ctx, j.before, func(db *server.Database, conn *pgx.Conn) error {
 		began := time.Now()
-		err := j.apply(ctx, db.Config("migrations"))
+		failure, err = refusal(j.apply(ctx, db.Config("migrations")))
 		took = time.Since(began)
-		if errors.As(err, &failure) && failure.SQLState == "" {
-			return fmt.Errorf("this is not judged: %s, line %d: %s; try %s", failure.File, failure.Line, failure.Message, failure.Try)
+		switch {
+		case err != nil:
+		case failure == nil:
+			j.is, err = schemaOf(ctx, conn)
+		case failure.SQLState == "":
+			err = fmt.Errorf("this is not judged: %s, line %d: %s; try %s", failure.File, failure.Line, failure.Message, failure.Try)
+		case failure.SQLState == "0A000" && strings.Contains(failure.Message, "is not available"): // CREATE EXTENSION
+			err = fmt.Errorf("the server lacks what it needs: %s; try a server that has it, with --postgres", failure.Message)
 		}
-		if errors.As(err, &failure) && failure.SQLState == "0A000" && strings.Contains(failure.Message, "is not available") { // CREATE EXTENSION
-			return fmt.Errorf("the server lacks what it needs: %s; try a server that has it, with --postgres", failure.Message)
-		}
-		if errors.As(err, &failure) && !environmental(failure.Err) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		j.is, err = schema.Read(ctx, conn)
 		return err
 	})
-	if err != nil {
-		failure = nil
-	}
 	return took, failure, err
 }
 

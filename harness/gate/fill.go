@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/interlock-pg/interlock/harness/ddl"
+	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/populate"
 	"github.com/interlock-pg/interlock/harness/schema"
 	"github.com/interlock-pg/interlock/harness/server"
@@ -59,7 +60,7 @@ func (j *judge) fill(ctx context.Context) (says string, err error) {
 	}
 	rows, tables, fewer := 0, 0, 0
 	for _, t := range report.Tables {
-		if ledger(t.Name) {
+		if _, known := j.was.Find(schema.Table, t.Name); !known { // the ledger
 			continue
 		}
 		rows, tables = rows+t.Rows, tables+1
@@ -80,7 +81,7 @@ func (j *judge) fill(ctx context.Context) (says string, err error) {
 // generate fills what is empty, with the domain's own rows where it fits.
 func (j *judge) generate(ctx context.Context, conn *pgx.Conn, config populate.Config, report *populate.Report) error {
 	if j.Domain != nil && j.Domain.Fill != nil && j.Domain.Fits(ctx, conn) == nil {
-		now, err := schema.Read(ctx, conn)
+		now, err := schemaOf(ctx, conn)
 		if err != nil {
 			return err
 		}
@@ -89,7 +90,7 @@ func (j *judge) generate(ctx context.Context, conn *pgx.Conn, config populate.Co
 			return err
 		}
 		if !slices.ContainsFunc(now.Objects, func(o schema.Object) bool {
-			return o.Kind == schema.Table && !ledger(o.Name) && !slices.Contains(empty, o.Name)
+			return o.Kind == schema.Table && !slices.Contains(empty, o.Name)
 		}) {
 			if err := j.Domain.Fill(ctx, conn, j.Rows, j.Seed); err != nil {
 				return err
@@ -105,25 +106,9 @@ func (j *judge) generate(ctx context.Context, conn *pgx.Conn, config populate.Co
 func (j *judge) concerned(ctx context.Context) (tables []string, err error) {
 	tables = []string{}
 	err = j.on(ctx, j.before, func(db *server.Database, watcher *pgx.Conn) error {
-		conn, err := db.Connect(ctx, "migrations")
-		if err != nil {
-			return err
-		}
-		defer conn.Close(context.WithoutCancel(ctx))
-		for _, s := range j.statements {
+		err := j.walk(ctx, db, func(s *ddl.Statement, _ history.Duration, conn *pgx.Conn) error {
 			for _, l := range s.Locks {
 				tables = append(tables, l.Table)
-			}
-			sql := s.Text
-			if transactional(sql) && conn.PgConn().TxStatus() == 'I' {
-				sql = "begin;\n" + strings.TrimSuffix(strings.TrimSpace(sql), ";")
-			}
-			if _, err := conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
-				if environmental(err) {
-					return err
-				}
-				tables = nil // it cannot be told: all of them
-				return nil
 			}
 			rows, err := watcher.Query(ctx, `select distinct format('%I.%I', n.nspname, c.relname) from pg_locks l join pg_class c on c.oid = l.relation
 				join pg_namespace n on n.oid = c.relnamespace
@@ -132,20 +117,16 @@ func (j *judge) concerned(ctx context.Context) (tables []string, err error) {
 				return err
 			}
 			names, err := pgx.CollectRows(rows, pgx.RowTo[string])
-			if err != nil {
-				return err
-			}
 			tables = append(tables, names...)
-			if !s.Begins("begin|start") && conn.PgConn().TxStatus() == 'T' && !j.inTransaction() {
-				if _, err := conn.Exec(ctx, `commit`); err != nil {
-					return err
-				}
-			}
+			return err
+		})
+		var alone aloneError
+		if errors.As(err, &alone) {
+			tables = nil // it cannot be told: all of them
+			return nil
 		}
-		if conn.PgConn().TxStatus() != 'I' {
-			if _, err := conn.Exec(ctx, `commit`); err != nil {
-				return err
-			}
+		if err != nil {
+			return err
 		}
 		rows, err := watcher.Query(ctx, `with recursive up (oid) as (
 				select to_regclass(name)::oid from unnest($1::text[]) name
@@ -161,11 +142,6 @@ func (j *judge) concerned(ctx context.Context) (tables []string, err error) {
 		return err
 	})
 	return tables, err
-}
-
-// inTransaction reports whether the file has a transaction of its own.
-func (j *judge) inTransaction() bool {
-	return slices.ContainsFunc(j.statements, func(s ddl.Statement) bool { return s.Begins("begin|start") })
 }
 
 // extend makes a template of the state before with more in it.
@@ -204,7 +180,7 @@ func (j *judge) transfer(ctx context.Context, from, to *pgx.Conn) error {
 		}
 	}
 	for _, o := range j.was.Objects {
-		if _, both := j.is.Find(o.Kind, o.Name); !both || ledger(o.Name) {
+		if _, both := j.is.Find(o.Kind, o.Name); !both {
 			continue
 		}
 		switch {
@@ -254,7 +230,7 @@ func (j *judge) unseed(ctx context.Context, after *pgx.Conn) error {
 // tablesWithoutRows returns the tables of a schema that are empty.
 func tablesWithoutRows(ctx context.Context, conn *pgx.Conn, s schema.Schema) (names []string, err error) {
 	for _, o := range s.Objects {
-		if o.Kind != schema.Table || ledger(o.Name) {
+		if o.Kind != schema.Table {
 			continue
 		}
 		var some bool

@@ -92,6 +92,15 @@ func TestIndexes(t *testing.T) {
 	}
 }
 
+// An index that goes with its table to another name is not one that the migration adds.
+func TestIndexOfRenamedTable(t *testing.T) {
+	config := gate.Config{Skip: skipped(history.TrialAfter), Rows: 50}
+	m := last(t, config, visits, "ALTER TABLE visits RENAME TO calls;")
+	require.NotContains(t, trial(t, m, history.TrialAfter).Says, "added")
+	m = last(t, config, visits, "ALTER TABLE visits RENAME TO calls; CREATE INDEX calls_at ON calls (at);")
+	require.Contains(t, trial(t, m, history.TrialAfter).Says, "1 index added")
+}
+
 // What the machine lacks is not the migration's fault: nothing is said against it, and nothing for it.
 func TestEnvironment(t *testing.T) {
 	m := last(t, gate.Config{}, visits, `CREATE EXTENSION no_such_extension;`)
@@ -150,6 +159,9 @@ func TestRelease(t *testing.T) {
 		`CREATE TRIGGER f BEFORE INSERT OR UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION f();`)
 	require.Equal(t, history.Violated, m.Verdict)
 	require.Contains(t, rules(m), "breaks-running-code")
+	m = last(t, config, orders+`CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'rows stay as they are'; END $$;
+		CREATE TRIGGER f BEFORE UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION f();`, patient+`ALTER TABLE orders ADD COLUMN region text;`)
+	require.Empty(t, rules(m), "refused before as well: %+v", m.Findings)
 }
 
 // What depends on values that were made up is left open.
@@ -169,6 +181,33 @@ func TestSilenced(t *testing.T) {
 	require.Equal(t, history.Held, m.Verdict)
 	require.Equal(t, "nobody reads it", m.Findings[0].Allowed)
 	require.Equal(t, history.Violated, last(t, config, visits, strings.Replace(sql, "%", "-- interlock: allow drop-column\n", 1)).Verdict, "a reason is needed")
+}
+
+// Each statement is traced in a transaction of its own where it can be in one, and what it rewrote is told of it alone.
+func TestTrace(t *testing.T) {
+	before := visits + `
+		CREATE MATERIALIZED VIEW devices AS SELECT DISTINCT device FROM visits; CREATE UNIQUE INDEX devices_device ON devices (device);
+		CREATE TABLE log (at date NOT NULL) PARTITION BY RANGE (at); CREATE TABLE log_old PARTITION OF log FOR VALUES FROM (minvalue) TO ('2000-01-01');`
+	m := last(t, gate.Config{Skip: skipped(), Rows: 50}, before, `SET lock_timeout = '1s';
+VACUUM FULL visits;
+ANALYZE visits;
+REINDEX (CONCURRENTLY) TABLE visits;
+REFRESH MATERIALIZED VIEW CONCURRENTLY devices;
+ALTER TABLE log DETACH PARTITION log_old CONCURRENTLY;
+BEGIN;
+ALTER TABLE visits ADD COLUMN note text;
+COMMIT;
+ALTER TABLE visits ADD COLUMN number bigserial;`)
+	require.NotContains(t, strings.Join(m.NotCovered, "\n"), "alone fails")
+	require.Len(t, m.Statements, 10, "%+v", m.Trials)
+	require.Equal(t, []string{"public.visits", "public.visits_pkey"}, m.Statements[1].Rewrote)
+	require.Empty(t, m.Statements[2].Rewrote)
+	require.Contains(t, m.Statements[4].Locks, history.Lock{Table: "public.devices", Mode: "EXCLUSIVE", Blocks: "writes"})
+	require.Contains(t, m.Statements[7].Locks, history.Lock{Table: "public.visits", Mode: "ACCESS EXCLUSIVE", Blocks: "reads and writes"})
+	require.Contains(t, m.Statements[9].Rewrote, "public.visits")
+	for _, f := range append(m.Findings, last(t, gate.Config{Skip: skipped(), Rows: 50}, before, `ALTER TABLE log ADD COLUMN number bigserial;`).Findings...) {
+		require.NotEqual(t, "prediction", f.Rule, f.Says)
+	}
 }
 
 // Values that change without a word, and rows that are gone, are told; those that the file says it changes are not.
@@ -194,6 +233,113 @@ func TestTwice(t *testing.T) {
 	m := last(t, config, visits, `CREATE TABLE devices (id int);`)
 	require.Empty(t, rules(m))
 	require.Contains(t, trial(t, m, history.TrialTwice).Says, "refused")
+}
+
+// Cut off, a migration leaves nothing, or what it is gone on from; what is in its way is told.
+func TestInterrupted(t *testing.T) {
+	servertest.Slow(t)
+	const patient = "SET lock_timeout = '100ms';\n"
+	for name, c := range map[string]struct {
+		sql, says string
+		want      []string
+	}{
+		"one transaction": {"BEGIN;\n" + patient + "CREATE TABLE regions (id int);\nALTER TABLE visits ADD COLUMN region int;\nCOMMIT;", "what was left is complete", nil}, // after COMMIT
+		"harmless twice":  {patient + "CREATE TABLE IF NOT EXISTS a (id int);\nCREATE TABLE IF NOT EXISTS b (id int);", "gone on from", nil},
+		"half":            {patient + "CREATE TABLE regions (id int);\nALTER TABLE visits ADD COLUMN region int;", "cannot be run again", []string{"half-applied"}},
+		"another end": {
+			"DO $$ BEGIN IF to_regclass('public.a') IS NULL THEN CREATE TABLE a (); ELSE CREATE TABLE b (); END IF; END $$;\nCREATE TABLE IF NOT EXISTS c ();",
+			"succeeds but leaves another schema",
+			[]string{"half-applied"},
+		},
+		"an index":      {"CREATE INDEX CONCURRENTLY i ON visits (device);", "has to be dropped", []string{"leaves-invalid-index"}},
+		"an index kept": {"CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON visits (device);", "stays INVALID", []string{"concurrently-if-not-exists", "invalid-index-kept"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := last(t, gate.Config{Skip: skipped(history.TrialInterrupted), Rows: 50}, visits, c.sql)
+			require.ElementsMatch(t, c.want, rules(m), "%+v", m.Findings)
+			done := trial(t, m, history.TrialInterrupted)
+			require.Contains(t, done.Says+strings.Join(done.Details, "; "), c.says)
+		})
+	}
+}
+
+// The way back leads to the state before, rows and all, and from there to the state after.
+func TestDown(t *testing.T) {
+	servertest.Slow(t)
+	for name, c := range map[string]struct {
+		up, down string
+		want     []string
+	}{
+		"faithful":       {"ALTER TABLE visits ADD COLUMN note text;", "ALTER TABLE visits DROP COLUMN note;", nil},
+		"refused":        {"ALTER TABLE visits ADD COLUMN note text;", "ALTER TABLE visits DROP COLUMN nota;", []string{"down-fails"}},
+		"another schema": {"ALTER TABLE visits ADD COLUMN note text;", "ALTER TABLE visits DROP COLUMN note; ALTER TABLE visits ALTER at SET DEFAULT now();", []string{"down-differs"}},
+		"rows are gone":  {"ALTER TABLE visits ADD COLUMN note text;", "ALTER TABLE visits DROP COLUMN note; DELETE FROM visits WHERE id = 7;", []string{"down-loses-data"}},
+		"values changed": {"ALTER TABLE visits ADD COLUMN note text;", "ALTER TABLE visits DROP COLUMN note; UPDATE visits SET device = 0 WHERE id = 7;", []string{"down-loses-data"}},
+		"not again":      {"SELECT lo_create(4711);", "SELECT 1;", []string{"up-again-fails"}},
+		"not the same":   {"INSERT INTO visits (device, at) VALUES (-1, 'epoch');", "DELETE FROM visits WHERE device = -1;", []string{"up-again-differs"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const patient = "SET lock_timeout = '100ms';\n"
+			m := judge(t, map[string]string{"before.sql": visits, "a.sql": patient + c.up, "a-down.sql": patient + c.down}, "a", skipped(history.TrialDown))[0]
+			require.Equal(t, c.want, rules(m), "%+v", m.Findings)
+			require.Equal(t, c.want != nil, trial(t, m, history.TrialDown).State == history.TrialFailed)
+		})
+	}
+}
+
+// Rows that are given take the place of generated ones, and all that stand in the way are named.
+func TestData(t *testing.T) {
+	const before = visits + `CREATE TABLE parts (id int PRIMARY KEY, visit bigint, note text);`
+	const data = "INSERT INTO visits (device, at) SELECT n / 2, 'epoch' FROM generate_series(2, 21) n;\nCOPY public.parts (id, visit, note) FROM stdin;\n1\t1\t1\n2\t20\t-\n3\t21\t7\n4\t\\N\t\\N\n5\t22\t\n6\t22\t\n\\.\n"
+	config := gate.Config{Skip: skipped(), Data: data}
+	const patient = "SET lock_timeout = '100ms';\n"
+	inTheWay := func(sql string) history.Finding {
+		m := last(t, config, before, patient+sql)
+		require.Equal(t, history.TrialFailed, trial(t, m, history.TrialPopulated).State)
+		i := slices.IndexFunc(m.Findings, func(f history.Finding) bool { return f.Rule == "rows-in-the-way" })
+		require.GreaterOrEqual(t, i, 0, "%+v", m.Findings)
+		return m.Findings[i]
+	}
+	first := func(f history.Finding) (values []string) {
+		require.Equal(t, len(f.Keys.Rows), f.Keys.Total)
+		require.NotEmpty(t, f.Query)
+		for _, row := range f.Keys.Rows {
+			values = append(values, *row[0])
+		}
+		return values
+	}
+	m := last(t, config, before, patient+`CREATE UNIQUE INDEX CONCURRENTLY once ON visits (device, id);`)
+	require.Equal(t, history.Held, m.Verdict, "%+v", m.Findings)
+	require.Contains(t, trial(t, m, history.TrialPopulated).Says, "over the rows given")
+
+	f := inTheWay(`CREATE UNIQUE INDEX CONCURRENTLY once ON visits (device);`)
+	require.Equal(t, []string{"1", "2", "3", "4", "5", "6", "7", "8", "9", "10"}, first(f))
+	f = inTheWay(`ALTER TABLE parts ADD CONSTRAINT parts_visit FOREIGN KEY (visit) REFERENCES visits;`)
+	require.Equal(t, []string{"21", "22"}, first(f))
+	f = inTheWay(`ALTER TABLE parts ALTER COLUMN visit SET NOT NULL;`)
+	require.Equal(t, []string{"4"}, first(f))
+	f = inTheWay(`ALTER TABLE parts ALTER COLUMN note TYPE integer USING note::integer;`) // not made up: it counts
+	require.Equal(t, "22P02", f.SQLState)
+	require.Nil(t, f.Keys)
+}
+
+// Of a new foreign key, generated rows keep to it, and those planted do not. What it refers to is filled as the table itself; what it has nothing to do
+// with has few rows.
+func TestForeignKey(t *testing.T) {
+	const before = visits + `CREATE TABLE parts (id int PRIMARY KEY, visit bigint NOT NULL REFERENCES visits, device int NOT NULL);
+		CREATE TABLE devices (id int PRIMARY KEY);`
+	config := gate.Config{Skip: skipped(history.TrialDirty), Rows: 3000}
+	const patient = "SET lock_timeout = '100ms';\n"
+	m := last(t, config, before, patient+`ALTER TABLE parts ADD COLUMN note text;`)
+	require.Contains(t, trial(t, m, history.TrialPopulated).Says, "in 3 tables (1, which it does not touch, have few)")
+
+	m = last(t, config, before, patient+`ALTER TABLE parts ADD CONSTRAINT parts_device FOREIGN KEY (device) REFERENCES devices;`)
+	require.Equal(t, history.TrialPassed, trial(t, m, history.TrialPopulated).State, "%+v", m.Findings)
+	require.Contains(t, trial(t, m, history.TrialPopulated).Says, "9000 generated rows in 3 tables; nothing is lost")
+	i := slices.IndexFunc(m.Findings, func(f history.Finding) bool { return f.Rule == "dirty-data" })
+	require.GreaterOrEqual(t, i, 0, "%+v", m.Findings)
+	require.Len(t, m.Findings[i].Keys.Rows, 52)
+	require.Contains(t, m.Findings[i].Query, "NOT EXISTS")
 }
 
 // The same seed gives the same report, but for times, and for what clients happened to feel.

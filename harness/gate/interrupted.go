@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/interlock-pg/interlock/harness/ddl"
 	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/schema"
 	"github.com/interlock-pg/interlock/harness/server"
@@ -51,26 +51,26 @@ func (j *judge) interrupted(ctx context.Context) (history.Trial, error) {
 				return err
 			}
 			tried++
-			now, err := schema.Read(ctx, conn)
+			now, err := schemaOf(ctx, conn)
 			if err != nil {
 				return err
 			}
-			changes := diff(j.was, now)
+			changes := schema.Diff(j.was, now)
 			if len(changes) > 0 {
 				left++
 			}
-			if len(changes) > 0 && len(diff(j.is, now)) == 0 { // only the tool does not know that it is done
+			if len(changes) > 0 && len(schema.Diff(j.is, now)) == 0 { // only the tool does not know that it is done
 				return nil
 			}
-			again := j.apply(ctx, db.Config("migrations"))
-			if again != nil && environmental(again) && !isFailure(again) {
-				return again
-			}
-			end, err := schema.Read(ctx, conn)
+			again, err := refusal(j.apply(ctx, db.Config("migrations")))
 			if err != nil {
 				return err
 			}
-			found := j.leftover(c, changes, again, diff(j.is, end), end)
+			end, err := schemaOf(ctx, conn)
+			if err != nil {
+				return err
+			}
+			found := j.leftover(c, changes, again, schema.Diff(j.is, end), end)
 			if found == nil {
 				return nil
 			}
@@ -106,7 +106,7 @@ func (j *judge) cuts() []cut {
 	)
 	var cuts []cut
 	n, places := len(j.statements), mostCuts
-	if j.transaction && !j.inTransaction() {
+	if j.transaction && !slices.ContainsFunc(j.statements, func(s ddl.Statement) bool { return s.Begins("begin|start") }) {
 		places = cutsInTransaction
 	}
 	places = min(n, places)
@@ -145,7 +145,7 @@ func (j *judge) waiting(ctx context.Context, db *server.Database, end string) (c
 	defer func() { err = errors.Join(err, watcher.Close(context.WithoutCancel(ctx))) }()
 	sql := `begin`
 	for _, o := range j.was.Objects {
-		if o.Kind == schema.Table && !ledger(o.Name) {
+		if o.Kind == schema.Table {
 			sql += `; lock table ` + o.Name + ` in row exclusive mode`
 		}
 	}
@@ -168,9 +168,9 @@ func (j *judge) waiting(ctx context.Context, db *server.Database, end string) (c
 	}
 }
 
-// leftover says what is wrong with what a cut left, if anything is. again is what running the migration again came to, missing what the schema then
+// leftover says what is wrong with what a cut left, if anything is. again is what running the migration again was refused with, missing what the schema then
 // lacks or has too much.
-func (j *judge) leftover(c cut, left []schema.Change, again error, missing []schema.Change, end schema.Schema) *history.Finding {
+func (j *judge) leftover(c cut, left []schema.Change, again *migrations.Error, missing []schema.Change, end schema.Schema) *history.Finding {
 	f := &history.Finding{Trial: history.TrialInterrupted, Line: c.line, Level: history.LevelError}
 	var invalid []string
 	for _, o := range end.Objects {
@@ -184,9 +184,8 @@ func (j *judge) leftover(c cut, left []schema.Change, again error, missing []sch
 	for _, change := range left {
 		f.Evidence = append(f.Evidence, "left: "+change.String())
 	}
-	var failure *migrations.Error
-	if errors.As(again, &failure) {
-		f.Evidence = append(f.Evidence, fmt.Sprintf("again: line %d: ERROR %s: %s", failure.Line, failure.SQLState, failure.Message))
+	if again != nil {
+		f.Evidence = append(f.Evidence, fmt.Sprintf("again: line %d: ERROR %s: %s", again.Line, again.SQLState, again.Message))
 	}
 	switch {
 	case again == nil && len(missing) == 0:
@@ -217,11 +216,4 @@ func (j *judge) leftover(c cut, left []schema.Change, again error, missing []sch
 // onlyIndexes reports whether nothing but indexes has changed.
 func onlyIndexes(changes []schema.Change) bool {
 	return !slices.ContainsFunc(changes, func(c schema.Change) bool { return c.Kind != schema.Index })
-}
-
-// isFailure reports whether an error is a statement of the migration that was refused.
-func isFailure(err error) bool {
-	var failure *migrations.Error
-	var pg *pgconn.PgError
-	return errors.As(err, &failure) && (!errors.As(err, &pg) || !environmental(pg))
 }

@@ -114,7 +114,7 @@ func (j *judge) read(ctx context.Context) (err error) {
 		return err
 	}
 	return j.on(ctx, j.before, func(db *server.Database, conn *pgx.Conn) (err error) {
-		if j.was, err = schema.Read(ctx, conn); err != nil {
+		if j.was, err = schemaOf(ctx, conn); err != nil {
 			return err
 		}
 		return j.predict()
@@ -207,14 +207,10 @@ func (j *judge) find(f history.Finding) {
 	j.judged.Findings = append(j.judged.Findings, f)
 }
 
-// diff is schema.Diff without the ledger of the migration tool.
-func diff(before, after schema.Schema) (changes []schema.Change) {
-	for _, c := range schema.Diff(before, after) {
-		if !ledger(c.Table) && !ledger(c.Name) && !strings.HasSuffix(c.Name, "goose_db_version_id_seq") {
-			changes = append(changes, c)
-		}
-	}
-	return changes
+// schemaOf takes a snapshot of a schema, without the ledger of the migration tool.
+func schemaOf(ctx context.Context, conn *pgx.Conn) (schema.Schema, error) {
+	s, err := schema.Read(ctx, conn)
+	return s.Without(migrations.Ledger), err
 }
 
 // conclude puts the findings in order and gives the verdict.

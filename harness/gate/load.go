@@ -7,7 +7,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/sqltext"
 )
 
@@ -36,35 +35,4 @@ func load(ctx context.Context, conn *pgx.Conn, sql string) error {
 		_, err := tx.Exec(ctx, `reset all`) // a dump empties search_path
 		return err
 	})
-}
-
-// mostKeys is how many of the keys that stand in the way are kept.
-const mostKeys = 1000
-
-// offenders runs a query that finds rows, and returns them as text.
-func offenders(ctx context.Context, conn *pgx.Conn, query string) (history.Table, error) {
-	result := conn.PgConn().ExecParams(ctx, query, nil, nil, nil, nil).Read()
-	if result.Err != nil {
-		return history.Table{}, fmt.Errorf("finding the rows that stand in the way: %w", result.Err)
-	}
-	found := history.Table{}
-	for _, f := range result.FieldDescriptions {
-		found.Columns = append(found.Columns, f.Name)
-	}
-	for _, row := range result.Rows {
-		values := make([]*string, len(row))
-		for i, v := range row {
-			if v != nil {
-				text := string(v)
-				values[i] = &text
-			}
-		}
-		if len(found.Rows) < mostKeys {
-			found.Rows = append(found.Rows, values)
-		}
-	}
-	if len(result.Rows) > mostKeys {
-		found.Total = len(result.Rows)
-	}
-	return found, nil
 }

@@ -26,7 +26,7 @@ func (j *judge) populated(ctx context.Context) (history.Trial, error) {
 	if err != nil {
 		return history.Trial{}, err
 	}
-	if !slices.ContainsFunc(j.was.Objects, func(o schema.Object) bool { return o.Kind == schema.Table && !ledger(o.Name) }) {
+	if !slices.ContainsFunc(j.was.Objects, func(o schema.Object) bool { return o.Kind == schema.Table }) {
 		return history.Trial{State: history.TrialSkipped, Says: "there are no tables before it"}, j.trace(ctx, j.filled)
 	}
 	var done history.Trial
@@ -36,19 +36,19 @@ func (j *judge) populated(ctx context.Context) (history.Trial, error) {
 			return err
 		}
 		one, err := j.Set.ApplyOne(ctx, db.Config("migrations"), j.migration.Version)
-		var failure *migrations.Error
-		switch {
-		case errors.As(err, &failure) && !environmental(failure.Err):
+		failure, err := refusal(err)
+		if err != nil {
+			return err
+		}
+		if failure != nil {
 			done = history.Trial{State: history.TrialFailed, Says: "fails over " + says + ": " + oneLine(failure), Details: strings.Split(failure.Error(), "\n")}
 			if j.Data == "" && strings.HasPrefix(failure.SQLState, "22") { // a value that no application would have written, it may be
 				done.State, done.Says = history.TrialUnknown, "depends on what the rows hold ("+oneLine(failure)+"); try --data with rows of yours"
 				return nil
 			}
 			return j.refused(ctx, failure)
-		case err != nil:
-			return err
 		}
-		now, err := schema.Read(ctx, conn)
+		now, err := schemaOf(ctx, conn)
 		if err != nil {
 			return err
 		}
@@ -139,15 +139,15 @@ func (j *judge) refused(ctx context.Context, failure *migrations.Error) error {
 	if len(named) == 0 && strings.HasPrefix(failure.SQLState, "23") {
 		named = constraints
 	}
-	return errors.Join(j.on(ctx, j.filled, func(_ *server.Database, conn *pgx.Conn) error {
+	return j.on(ctx, j.filled, func(_ *server.Database, conn *pgx.Conn) error {
 		for _, c := range named {
-			keys, err := offenders(ctx, conn, c.Query())
+			keys, err := c.Offenders(ctx, conn)
 			if err != nil {
-				return err
+				return fmt.Errorf("finding the rows that stand in the way: %w", err)
 			}
-			if len(keys.Rows) > 0 {
+			if keys.Total > 0 {
 				f.Keys, f.Query = &keys, c.Query()
-				f.Says = fmt.Sprintf("fails over rows: %s break %s", count(max(keys.Total, len(keys.Rows)), "key"), c.Name)
+				f.Says = fmt.Sprintf("fails over rows: %s break %s", count(keys.Total, "key"), c.Name)
 				if j.Domain != nil && j.Domain.Repair != nil && j.Domain.Fits(ctx, conn) == nil {
 					f.Repair = "interlock repair --postgres … --dry-run, then --apply"
 				}
@@ -155,7 +155,7 @@ func (j *judge) refused(ctx context.Context, failure *migrations.Error) error {
 		}
 		j.find(f)
 		return nil
-	}))
+	})
 }
 
 // constraints returns what the migration adds that rows can break.
@@ -199,7 +199,7 @@ func (j *judge) compare(was, is contents, now schema.Schema) {
 		switch {
 		case before.Get("type") != after.Get("type"):
 			retyped = append(retyped, fmt.Sprintf("%s: %s → %s", name, before.Get("type"), after.Get("type")))
-		case !slices.ContainsFunc(diff(j.was, now), label): // an enum's labels were renamed
+		case !slices.ContainsFunc(schema.Diff(j.was, now), label): // an enum's labels were renamed
 			continue
 		}
 		silently = slices.DeleteFunc(silently, func(one string) bool { return one == name })
@@ -231,8 +231,3 @@ func (j *judge) said(changes []string) (said, unsaid []string) {
 }
 
 func afterDot(name string) string { return name[strings.LastIndexByte(name, '.')+1:] }
-
-// ledger reports whether a table is the book that a migration tool keeps.
-func ledger(name string) bool {
-	return slices.Contains([]string{"goose_db_version", "schema_migrations", "flyway_schema_history", "_prisma_migrations"}, strings.Trim(afterDot(name), `"`))
-}

@@ -25,7 +25,7 @@ type write struct {
 // changes nothing.
 func (j *judge) writes() (all []write) {
 	for _, t := range j.was.Objects {
-		if _, still := j.is.Find(t.Kind, t.Name); t.Kind != schema.Table || ledger(t.Name) || !still {
+		if _, still := j.is.Find(t.Kind, t.Name); t.Kind != schema.Table || !still {
 			continue
 		}
 		var every, needed []string

@@ -2,12 +2,13 @@ package gate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/interlock-pg/interlock/harness/ddl"
 	"github.com/interlock-pg/interlock/harness/history"
@@ -15,16 +16,62 @@ import (
 	"github.com/interlock-pg/interlock/harness/server"
 )
 
-// trace executes the statements one by one, each in a transaction of its own where it can be in one, and looks at what each has locked and rewritten
-// before it commits. Statements that begin or end transactions are executed as they are. Where reading the file predicted something else, it is said.
-func (j *judge) trace(ctx context.Context, t *server.Template) error {
-	return j.on(ctx, t, func(db *server.Database, watcher *pgx.Conn) error {
-		config := db.Config("migrations")
-		conn, err := pgx.ConnectConfig(ctx, config)
+// walk executes the statements one by one, each in a transaction of its own, and shows what each has done before it commits: how long it took, and the
+// connection. Those in a transaction that the file itself begins stay in that; those that cannot be in one are shown when they are done. A statement
+// that is refused ends it with an aloneError.
+func (j *judge) walk(ctx context.Context, db *server.Database, see func(*ddl.Statement, history.Duration, *pgx.Conn) error) error {
+	conn, err := db.Connect(ctx, "migrations")
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	send := func(sql string) error {
+		_, err := conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
+		return err
+	}
+	for i := range j.statements {
+		s := &j.statements[i]
+		ours := conn.PgConn().TxStatus() == 'I' && !s.Begins("begin|start")
+		if ours {
+			if err := send("begin"); err != nil {
+				return err
+			}
+		}
+		began := time.Now()
+		err := send(s.Text)
+		var refused *pgconn.PgError
+		if ours && errors.As(err, &refused) && refused.Code == "25001" { // it cannot be in a transaction
+			if err := send("rollback"); err != nil {
+				return err
+			}
+			began = time.Now()
+			err = send(s.Text)
+		}
+		if err != nil && !environmental(err) {
+			return aloneError{s.Line, err}
+		}
+		if err == nil {
+			err = see(s, history.Since(began), conn)
+		}
+		if err == nil && ours && conn.PgConn().TxStatus() == 'T' {
+			err = send("commit")
+		}
 		if err != nil {
 			return err
 		}
-		defer conn.Close(context.WithoutCancel(ctx))
+	}
+	return nil
+}
+
+// aloneError is a statement that was refused when it was sent alone.
+type aloneError struct {
+	line int
+	error
+}
+
+// trace looks at what each statement has locked and rewritten. Where reading the file predicted something else, it is said.
+func (j *judge) trace(ctx context.Context, t *server.Template) error {
+	return j.on(ctx, t, func(db *server.Database, watcher *pgx.Conn) error {
 		known, err := relations(ctx, watcher)
 		if err != nil {
 			return err
@@ -33,47 +80,26 @@ func (j *judge) trace(ctx context.Context, t *server.Template) error {
 		for _, r := range known {
 			largest = max(largest, r.rows)
 		}
-		for i := range j.statements {
-			s := &j.statements[i]
-			seen := history.Statement{Line: s.Line, SQL: s.Text, Rows: largest}
-			began := time.Now()
-			bare := conn.PgConn().TxStatus() != 'I' || s.Begins("begin") || s.Begins("start transaction") || !transactional(s.Text)
-			sql := []string{"begin", s.Text}
-			if bare {
-				sql = []string{s.Text}
-			}
-			for _, one := range sql {
-				if _, err := conn.Exec(ctx, one, pgx.QueryExecModeSimpleProtocol); err != nil {
-					if environmental(err) {
-						return err
-					}
-					j.judged.NotCovered = append(j.judged.NotCovered, fmt.Sprintf("the locks of line %d, which alone fails: %v", s.Line, err))
-					if _, err := conn.Exec(ctx, "rollback"); err != nil {
-						return err
-					}
-					return nil
-				}
-			}
-			seen.Took = history.Since(began)
-			if transactional(s.Text) {
+		err = j.walk(ctx, db, func(s *ddl.Statement, took history.Duration, conn *pgx.Conn) (err error) {
+			seen := history.Statement{Line: s.Line, SQL: s.Text, Rows: largest, Took: took, Locks: s.Locks}
+			if conn.PgConn().TxStatus() == 'T' { // otherwise they are gone
 				if seen.Locks, err = locks(ctx, watcher, conn.PgConn().PID(), known); err != nil {
 					return err
 				}
-				if seen.Rewrote, err = rewrote(ctx, conn, known); err != nil {
-					return err
-				}
-				j.disagree(*s, &seen)
-			} else {
-				seen.Locks = s.Locks
 			}
-			if !bare {
-				if _, err := conn.Exec(ctx, "commit"); err != nil {
-					return err
-				}
+			if seen.Rewrote, err = rewrote(ctx, conn, known); err != nil {
+				return err
 			}
+			j.disagree(*s, &seen)
 			j.judged.Statements = append(j.judged.Statements, seen)
+			return nil
+		})
+		var alone aloneError
+		if errors.As(err, &alone) {
+			j.judged.NotCovered = append(j.judged.NotCovered, fmt.Sprintf("the locks of line %d, which alone fails: %v", alone.line, alone.error))
+			return nil
 		}
-		return nil
+		return err
 	})
 }
 
@@ -145,25 +171,10 @@ func rewrote(ctx context.Context, conn *pgx.Conn, known map[uint32]relation) ([]
 	return names, nil
 }
 
-// transactional reports whether a statement can be in a transaction.
-func transactional(sql string) bool {
-	words := " " + strings.ToLower(strings.Join(strings.Fields(sql), " "))
-	if strings.Contains(words, " concurrently ") || strings.Contains(words, " concurrently;") {
-		return false
-	}
-	for _, alone := range []string{" vacuum", " create database", " drop database", " alter system", " create tablespace", " drop tablespace", " commit", " rollback", " end"} {
-		if strings.HasPrefix(words, alone) {
-			return false
-		}
-	}
-	return true
-}
-
 // disagree holds what was predicted against what was seen, and says where they differ. A rewrite that was seen is evidence.
 func (j *judge) disagree(s ddl.Statement, seen *history.Statement) {
 	for i := range s.Findings {
 		f := &s.Findings[i]
-		f.Trial = ""
 		for _, table := range seen.Rewrote {
 			if _, isTable := j.was.Find(schema.Table, table); isTable && slices.Contains(s.Rewrites, table) {
 				f.Evidence = append(f.Evidence, fmt.Sprintf("rewrote the table %s: its file changed; %s at %d rows", table, milliseconds(time.Duration(seen.Took)), seen.Rows))
@@ -171,6 +182,9 @@ func (j *judge) disagree(s ddl.Statement, seen *history.Statement) {
 		}
 	}
 	for _, table := range s.Rewrites {
+		if is, _ := j.was.Find(schema.Table, table); is.Get("kind") == "partitioned" { // it has no file
+			continue
+		}
 		if !slices.Contains(seen.Rewrote, table) && seen.Rows > 0 {
 			j.prediction(s, fmt.Sprintf("reading it, %s should have been rewritten; the run did not", table))
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/schema"
+	"github.com/interlock-pg/interlock/migrations"
 )
 
 // state is what there is to see of a database.
@@ -20,54 +21,26 @@ type state struct {
 
 // look reads the state.
 func look(ctx context.Context, conn *pgx.Conn, c Constraint) (s state, err error) {
-	if s.schema, err = schema.Read(ctx, conn); err != nil {
+	if s.schema, err = schemaOf(ctx, conn); err != nil {
 		return s, err
 	}
 	if err := conn.QueryRow(ctx, "select count(*) from "+c.from("", "")).Scan(&s.rows); err != nil {
 		return s, err
 	}
-	rows, err := conn.Query(ctx, c.Query(), pgx.QueryResultFormats{pgx.TextFormatCode})
-	if err != nil {
-		return s, err
-	}
-	defer rows.Close()
-	for _, f := range rows.FieldDescriptions() {
-		s.keys.Columns = append(s.keys.Columns, f.Name)
-	}
-	for rows.Next() {
-		if s.keys.Total++; s.keys.Total > keptRows {
-			continue
-		}
-		row := make([]*string, len(s.keys.Columns))
-		for i, value := range rows.RawValues() {
-			if value != nil {
-				text := crop(string(value))
-				row[i] = &text
-			}
-		}
-		s.keys.Rows = append(s.keys.Rows, row)
-	}
-	return s, rows.Err()
+	s.keys, err = c.Offenders(ctx, conn)
+	return s, err
 }
 
-// crop keeps a cell from filling pages.
-func crop(text string) string {
-	if all := []rune(text); len(all) > 400 {
-		return string(all[:399]) + "…"
-	}
-	return text
+// schemaOf takes a snapshot of the schema, without the ledger of the migration tool.
+func schemaOf(ctx context.Context, conn *pgx.Conn) (schema.Schema, error) {
+	s, err := schema.Read(ctx, conn)
+	return s.Without(migrations.Ledger), err
 }
-
-// ledger is the table in which goose notes what it applied. It is the tool's, not the migration's.
-const ledger = "goose_db_version"
 
 // left looks what a refused migration left behind.
 func (t *trial) left(c Constraint, f history.Finding, before, after schema.Schema) bool {
 	var half, drop, invalid []string
 	for _, change := range schema.Diff(before, after) {
-		if strings.Contains(change.Name, ledger) || strings.Contains(change.Table, ledger) {
-			continue
-		}
 		now, _ := after.Find(change.Kind, change.Name)
 		if change.Kind == schema.Index && change.What == schema.Added && now.Get("invalid") != "" {
 			invalid = append(invalid, change.String())

@@ -1,15 +1,58 @@
 package plant
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/interlock-pg/interlock/harness/history"
 )
 
 // Query returns SQL that finds everything that breaks the constraint, in the state before the migration: of what collides or refers to nothing, a
 // line for each key, with the number of its rows and their ids; a line for each pair that excludes each other; a line for each row with NULL, or
 // that breaks a CHECK. It only reads, and reads the table once, but for exclusions: those without an = compare every row with every other.
 func (c Constraint) Query() string { return c.find("") }
+
+// mostRows is how many of the rows in the way are kept with a finding; all are counted.
+const mostRows = 1000
+
+// Offenders returns what Query finds: the first thousand, and in Total how many there are. Long values are cut off.
+func (c Constraint) Offenders(ctx context.Context, conn *pgx.Conn) (history.Table, error) {
+	var found history.Table
+	rows, err := conn.Query(ctx, c.Query(), pgx.QueryResultFormats{pgx.TextFormatCode})
+	if err != nil {
+		return found, err
+	}
+	defer rows.Close()
+	for _, f := range rows.FieldDescriptions() {
+		found.Columns = append(found.Columns, f.Name)
+	}
+	for rows.Next() {
+		if found.Total++; found.Total > mostRows {
+			continue
+		}
+		row := make([]*string, len(found.Columns))
+		for i, value := range rows.RawValues() {
+			if value != nil {
+				text := crop(string(value))
+				row[i] = &text
+			}
+		}
+		found.Rows = append(found.Rows, row)
+	}
+	return found, rows.Err()
+}
+
+// crop keeps a cell from filling pages.
+func crop(text string) string {
+	if all := []rune(text); len(all) > 400 {
+		return string(all[:399]) + "…"
+	}
+	return text
+}
 
 // find is Query, for the rows alone of which a condition on t holds; empty: all.
 func (c Constraint) find(among string) string {

@@ -24,9 +24,6 @@ const (
 	RuleInvalidIndex = "dirty-leaves-invalid-index" // warning: it left an index that enforces nothing
 )
 
-// keptRows is how many of the rows in the way are kept with a finding; the rest are counted.
-const keptRows = 100
-
 // Config of a trial.
 type Config struct {
 	// Database returns a populated database in the state before the migration, which Try drops.
@@ -121,7 +118,7 @@ func (t *trial) verdict() history.Trial {
 	if t.cut == 0 {
 		add(t.refused, "refused cleanly, all named")
 	} else {
-		add(t.refused, fmt.Sprintf("refused cleanly, %d of its keys named at most", keptRows))
+		add(t.refused, fmt.Sprintf("refused cleanly, %d of its keys named at most", mostRows))
 	}
 	add(t.unclean, "refused, and leaving something behind")
 	add(t.resolved, "resolved by the migration itself")
@@ -222,7 +219,7 @@ func (t *trial) refusedOver(ctx context.Context, a attempt, refusal error) (err 
 	}
 	var after schema.Schema
 	if err := with(ctx, a.db.Config("plant"), func(conn *pgx.Conn) (err error) {
-		after, err = schema.Read(ctx, conn)
+		after, err = schemaOf(ctx, conn)
 		return err
 	}); err != nil {
 		return outside(err)

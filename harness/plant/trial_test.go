@@ -110,7 +110,7 @@ const things = `
 	create table parted_a partition of parted for values from (minvalue) to (maxvalue);
 	insert into parted select n, date '2025-01-01' + n from generate_series(1, 200) n;
 	create table bad (a int, b int);
-	insert into bad select n / 2, n from generate_series(2, 301) n;`
+	insert into bad select n / 2, n from generate_series(2, 2401) n;`
 
 // rules says findings as "level rule".
 func rules(findings []history.Finding) (rules []string) {
@@ -214,9 +214,9 @@ func TestTry(t *testing.T) {
 		},
 		"another refuses first": {
 			"", `create unique index u on bad (a); create unique index v on bad (b)`, false, passed,
-			"2 constraints, 150 offending keys planted: refused cleanly, 100 of its keys named at most, 1 not tried",
+			"2 constraints, 1200 offending keys planted: refused cleanly, 1000 of its keys named at most, 1 not tried",
 			[]string{"note dirty-data"},
-			"generated rows broke 150 already; 100 named, the query finds all\nunique public.v: not tried: the migration was refused by u first",
+			"generated rows broke 1200 already; 1000 named, the query finds all\nunique public.v: not tried: the migration was refused by u first",
 		},
 		"looks itself": {
 			"", `do $$ begin if exists (select from things where parent is null) then raise 'fill in parent first'; end if; end $$; alter table things alter parent set not null`, false, passed,

@@ -31,6 +31,14 @@ func (r *random) of(number string) string {
 // below is a number from 0 to limit-1.
 func (r *random) below(limit int64) string { return fmt.Sprintf("(%s %% %d)", r.draw(), limit) }
 
+// upTo is below, but the row number itself, as far as that goes, if it is to be distinct.
+func (r *random) upTo(limit int64, distinct bool) string {
+	if distinct {
+		return fmt.Sprintf("(n %% %d)", limit)
+	}
+	return r.below(limit)
+}
+
 const words = `(array['amber','birch','cedar','delta','ember','fjord','grove','haven','iris','jade','kelp','lotus','maple','north','olive','pearl',` +
 	`'quartz','river','stone','tulip','umber','vista','willow','xenon','yarrow','zephyr'])`
 
@@ -41,12 +49,6 @@ func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", "''"
 // value returns an expression for values of a type, or none if it does not know the type. Distinct ones differ from row to row as far as the type
 // has room, and ranges among them do not overlap. base is the type with its modifiers.
 func (f *filler) value(k *kind, base string, r *random, distinct bool) string {
-	number := func(limit int64) string {
-		if distinct {
-			return fmt.Sprintf("(n %% %d)", limit)
-		}
-		return r.below(limit)
-	}
 	switch k.class {
 	case "d":
 		return f.value(f.types[k.base], k.baseName, r, distinct)
@@ -54,37 +56,53 @@ func (f *filler) value(k *kind, base string, r *random, distinct bool) string {
 		if len(k.labels) == 0 {
 			return ""
 		}
-		return fmt.Sprintf("(enum_range(null::%s))[1 + %s]", k.name, number(int64(len(k.labels))))
+		return fmt.Sprintf("(enum_range(null::%s))[1 + %s]", k.name, r.upTo(int64(len(k.labels)), distinct))
 	case "r":
 		return f.span(k, r, distinct)
 	case "m":
 		return call(k.name, f.value(f.types[k.ranges], f.types[k.ranges].name, r, distinct))
 	case "c":
-		var parts []string
-		for _, a := range k.attributes {
-			value := f.value(f.types[a], f.types[a].name, r, distinct)
-			if f.checked(f.types[a]) {
-				value = ""
-			}
-			parts = append(parts, fmt.Sprintf("(%s)::%s", or(value, "null"), f.types[a].name))
-		}
-		return "row(" + strings.Join(parts, ", ") + ")::" + k.name
+		return f.row(k, r, distinct)
 	}
 	if k.array {
-		if f.checked(f.types[k.element]) {
-			return "'{}'"
-		}
-		element := strings.TrimSuffix(base, "[]")
-		one := func() string { return f.value(f.types[k.element], element, r, distinct) }
-		if one() == "" {
-			return ""
-		}
-		values := fmt.Sprintf("(array[%s, %s, %s]::%s[])", one(), one(), one(), element)
-		if distinct {
-			return values
-		}
-		return values + "[1:" + r.below(4) + "]"
+		return f.list(k, base, r, distinct)
 	}
+	return ordinary(k, base, r, distinct)
+}
+
+// row is a value of a composite type.
+func (f *filler) row(k *kind, r *random, distinct bool) string {
+	var parts []string
+	for _, a := range k.attributes {
+		value := f.value(f.types[a], f.types[a].name, r, distinct)
+		if f.checked(f.types[a]) {
+			value = ""
+		}
+		parts = append(parts, fmt.Sprintf("(%s)::%s", or(value, "null"), f.types[a].name))
+	}
+	return "row(" + strings.Join(parts, ", ") + ")::" + k.name
+}
+
+// list is an array of up to three elements; of three, if it is to be distinct.
+func (f *filler) list(k *kind, base string, r *random, distinct bool) string {
+	if f.checked(f.types[k.element]) {
+		return "'{}'"
+	}
+	element := strings.TrimSuffix(base, "[]")
+	one := func() string { return f.value(f.types[k.element], element, r, distinct) }
+	if one() == "" {
+		return ""
+	}
+	values := fmt.Sprintf("(array[%s, %s, %s]::%s[])", one(), one(), one(), element)
+	if distinct {
+		return values
+	}
+	return values + "[1:" + r.below(4) + "]"
+}
+
+// ordinary is a value of a type that is made of no other.
+func ordinary(k *kind, base string, r *random, distinct bool) string {
+	number := func(limit int64) string { return r.upTo(limit, distinct) }
 	switch k.short {
 	case "bool":
 		return number(2) + " = 1"
@@ -106,7 +124,7 @@ func (f *filler) value(k *kind, base string, r *random, distinct bool) string {
 		}
 		return fmt.Sprintf("%s::numeric * 1e%d", number(limit), -scale)
 	case "text", "varchar", "bpchar", "name", "citext":
-		return f.text(k, base, r, distinct)
+		return text(k, base, r, distinct)
 	case "char":
 		return "chr((97 + " + number(26) + ")::int)"
 	case "date":
@@ -168,7 +186,7 @@ func (f *filler) checked(k *kind) bool {
 }
 
 // text is words, as far as there is room for them.
-func (f *filler) text(k *kind, base string, r *random, distinct bool) string {
+func text(k *kind, base string, r *random, distinct bool) string {
 	limit := 1 << 20
 	if k.short == "name" {
 		limit = 63

@@ -98,6 +98,14 @@ func (s Schema) Find(kind Kind, name string) (Object, bool) {
 	return s.Objects[i], true
 }
 
+// Without returns the schema without a table and all that hangs on it, the sequences of its columns too.
+func (s Schema) Without(table string) Schema {
+	s.Objects = slices.DeleteFunc(slices.Clone(s.Objects), func(o Object) bool {
+		return o.Name == table || o.Table == table || strings.HasPrefix(o.Get("owned by"), table+".")
+	})
+	return s
+}
+
 func (o Object) compare(other Object) int {
 	return cmp.Or(cmp.Compare(rank[o.Kind], rank[other.Kind]), cmp.Compare(o.Name, other.Name))
 }

@@ -185,6 +185,21 @@ func TestInvalidIndex(t *testing.T) {
 	require.Empty(t, u.Get("constraint"))
 }
 
+// Without a table, a schema is as if that had been dropped, and nothing else.
+func TestWithout(t *testing.T) {
+	db := servertest.Database(t, shop)
+	_, err := migrations.Embedded().Apply(t.Context(), db.Config("migrations"), 1)
+	require.NoError(t, err)
+	conn, err := db.Connect(t.Context(), "test")
+	require.NoError(t, err)
+	defer conn.Close(context.Background())
+	all := read(t, conn)
+	require.Equal(t, all, all.Without("public.goose"))
+	exec(t, conn, `drop table goose_db_version`)
+	require.NotEmpty(t, schema.Diff(all, read(t, conn)))
+	require.Empty(t, schema.Diff(all.Without(migrations.Ledger), read(t, conn)))
+}
+
 func TestReadTrouble(t *testing.T) {
 	conn := connect(t, ``)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -203,8 +218,7 @@ func embedded(t *testing.T, version int64) schema.Schema {
 	conn, err := db.Connect(t.Context(), "test")
 	require.NoError(t, err)
 	defer conn.Close(context.Background())
-	exec(t, conn, `drop table if exists goose_db_version`)
-	return read(t, conn)
+	return read(t, conn).Without(migrations.Ledger)
 }
 
 func connect(t *testing.T, script string) *pgx.Conn {
