@@ -557,9 +557,9 @@ func (r *redactor) key(s string) string {
 	return columns + ")=(" + strings.Join(all, ", ") + ")"
 }
 
-// identifier hides what is quoted like an identifier and is none that is known.
+// identifier hides what is quoted like an identifier, unless it is one and no value.
 func (r *redactor) identifier(s string) string {
-	if name := strings.ReplaceAll(s, `""`, `"`); !r.names[name] {
+	if name := strings.ReplaceAll(s, `""`, `"`); r.known[name] || !r.names[name] {
 		return r.value(name)
 	}
 	return s
@@ -580,8 +580,8 @@ var (
 	official = regexp.MustCompile(`^postgres(:[\w.-]+)?$`)
 )
 
-// place hides the parts of a connection string, of what says where a server is, and of a directory. Of a connection string the user, the password
-// and the options are left out.
+// place hides the parts of a connection string, of what says where a server is, and of a directory. The user, the password and the options of a URL
+// are left out.
 func (r *redactor) place(s string) string {
 	if part := address.FindStringSubmatch(s); part != nil {
 		database := strings.TrimPrefix(part[4], "/")

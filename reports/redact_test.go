@@ -424,3 +424,22 @@ func TestInputsOfAnyForm(t *testing.T) {
 		require.Equal(t, want, string(run.Cells[0].Rounds[0].Input))
 	}
 }
+
+func FuzzRedact(f *testing.F) {
+	for _, s := range nasty {
+		f.Add(s, s, "x")
+	}
+	f.Add(`Key (a, b)=(1, x) already exists. "a" 'b' postgres://a:b@c/d host=e 10.0.0.1:5 (f) /g/h/i`, `select 'a', $$b$$, 1.5 -- 'c'`, "a")
+	f.Fuzz(func(t *testing.T, sentence, sql, value string) {
+		run := history.Run{
+			Trouble: sentence, Command: []string{sentence, sql}, Server: history.Server{Where: sentence}, MigrationsDir: value,
+			Migrations: []history.Migration{{Path: sentence}},
+			Cells: []history.Cell{{Trouble: value + " " + sentence, Counterexamples: []history.Counterexample{{
+				Query: sql, Start: []string{sentence}, Again: "interlock " + sentence, Database: sql,
+			}}, Rounds: []history.Round{{Operations: []history.Operation{{Subject: value, Message: sql}}}}}},
+			Gate: &history.Gate{Migrations: []history.Judged{{Findings: []history.Finding{{Statement: value, Query: sql, Evidence: []string{sentence}}}}}},
+		}
+		once := reports.Redact(run)
+		require.Equal(t, once, reports.Redact(once))
+	})
+}
