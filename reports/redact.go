@@ -360,9 +360,11 @@ func quotes(piece string, hide func(string) string) string {
 		return tag + hide(body)
 	}
 	open := strings.IndexByte(piece, '\'') + 1
-	body := strings.ReplaceAll(piece[open:len(piece)-1], "''", "'")
+	body := piece[open : len(piece)-1]
 	if open > 1 {
-		body = escaped.ReplaceAllString(body, "$1")
+		body = escapes.Replace(body)
+	} else {
+		body = strings.ReplaceAll(body, "''", "'")
 	}
 	if hidden := hide(body); hidden != body {
 		return piece[:open] + hidden + "'"
@@ -370,10 +372,11 @@ func quotes(piece string, hide func(string) string) string {
 	return piece
 }
 
-var (
-	escaped = regexp.MustCompile(`(?s)\\(.)`)
-	bares   = regexp.MustCompile(`"(?:[^"]|"")*"|[\pL_][\pL_0-9$]*|(‹[0-9]+›|0[xXoObB][0-9a-fA-F_]+|(?:[0-9][0-9_]*(?:\.[0-9][0-9_]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)`)
-)
+// escapes undoes those that are written often; what is written in another way counts as another value.
+var escapes = strings.NewReplacer(`\\`, `\`, `\'`, "'", "''", "'", `\n`, "\n", `\t`, "\t", `\r`, "\r")
+
+// bares are identifiers and, in the group, numbers.
+var bares = regexp.MustCompile(`"(?:[^"]|"")*"|[\pL_][\pL_0-9$]*|(‹[0-9]+›|0[xXoObB][0-9a-fA-F_]+|(?:[0-9][0-9_]*(?:\.[0-9][0-9_]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)`)
 
 // bare returns SQL that has no quotes but those of identifiers, with what hide makes of its numbers.
 func (r *redactor) bare(s string, hide func(string) string) string {
@@ -483,6 +486,7 @@ func (r *redactor) sentence(s string) string {
 	return r.once("say "+s, func() string { return r.words(s) })
 }
 
+// words is sentence, done.
 func (r *redactor) words(s string) string {
 	var b strings.Builder
 	at := 0

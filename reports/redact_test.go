@@ -158,7 +158,7 @@ func TestRedactIsIdempotent(t *testing.T) {
 func redactable() map[string]history.Run {
 	all := samples()
 	random := rand.New(rand.NewPCG(5, 6))
-	for i := range 15 {
+	for i := range 8 {
 		var run history.Run
 		fill(random, reflect.ValueOf(&run).Elem())
 		all[fmt.Sprint("any ", i)] = run
@@ -255,7 +255,10 @@ func marks(random *rand.Rand, v reflect.Value, field string, m *marked) {
 		v.Set(reflect.New(v.Type().Elem()))
 		marks(random, v.Elem(), field, m)
 	case reflect.Slice:
-		n := 1 + random.IntN(2)
+		n := 2
+		if v.Type().Elem().Kind() == reflect.Struct {
+			n = 1 // or it grows beyond measure
+		}
 		v.Set(reflect.MakeSlice(v.Type(), n, n))
 		for i := range n {
 			marks(random, v.Index(i), field, m)
@@ -277,12 +280,12 @@ func TestNoMarkedValueIsLeft(t *testing.T) {
 	kinds := []history.Kind{
 		history.KindRun, history.KindExplore, history.KindReplay, history.KindCheck, history.KindRepair, history.KindGate, history.KindLoad,
 	}
-	for i := range 14 {
+	for _, kind := range kinds {
 		var run history.Run
 		var m marked
 		marks(random, reflect.ValueOf(&run).Elem(), "", &m)
-		run.Kind = kinds[i%len(kinds)]
-		require.Greater(t, len(m.words), 500)
+		run.Kind = kind
+		require.Greater(t, len(m.words), 200)
 		before := render(t, reports.JSON, run)
 		for _, word := range m.words {
 			require.True(t, strings.Contains(before, word), word)
@@ -331,6 +334,7 @@ func TestRedactSQL(t *testing.T) {
 		`select 't', 'false', true, null`:                       `select 't', 'false', true, null`,
 		"select 'abc' -- 'abc' of abc, the \"a\"\n, 2":          "select '‹1›' -- '‹1›' of ‹1›, the \"‹2›\"\n, ‹3›",
 		`select 'never ends`:                                    `select '‹1›`,
+		"select e'a\\nb', 'anb', 'a\nb'":                        "select e'‹1›', '‹2›', '‹1›'",
 		`select /* never ends`:                                  `select /*‹1›`,
 		`insert into t values (17, 'AED-17', '2026-03-01'::da)`: `insert into t values (‹1›, '‹2›', '‹3›'::da)`,
 	} {
