@@ -95,15 +95,15 @@ func measured(a history.Arm, m history.Measurement) item {
 	it := item{group: say("%s", a.Scenario), name: say("%s ", a.Scenario) + armName(a, m), tone: held, took: a.Measured}
 	var broken, may []string
 	for _, j := range a.Invariants {
-		switch at := attitude(j); {
-		case at == bad:
+		switch attitude(j) {
+		case bad:
 			broken = append(broken, say("%s", j.Invariant))
 			it.notes = append(it.notes, say("%s broken", j.Invariant)+says(j.Says))
 			it.tone = bad
-		case at == allowed || at == caught:
+		case allowed, caught:
 			may = append(may, say("%s", j.Invariant))
 			it.tone = max(it.tone, allowed)
-		case at == open:
+		case open:
 			it.tone = max(it.tone, open)
 		}
 	}
