@@ -13,6 +13,7 @@ type reportCommand struct {
 	File     string `arg:"" help:"A run file, as interlock-out/run.json; '-' is standard input."`
 	JUnit    string `help:"Write JUnit XML to this file; '-' is standard output." name:"junit" placeholder:"FILE"`
 	Markdown string `help:"Write Markdown to this file; '-' is standard output." placeholder:"FILE"`
+	HTML     string `help:"Write a page for a browser to this file; '-' is standard output." name:"html" placeholder:"FILE"`
 	SARIF    string `help:"Write the findings of a gate as SARIF to this file; '-' is standard output." name:"sarif" placeholder:"FILE"`
 }
 
@@ -21,11 +22,11 @@ func (c *reportCommand) Run(_ context.Context, out *output) error {
 	if err != nil {
 		return err
 	}
-	if c.JUnit == "" && c.Markdown == "" && c.SARIF == "" {
+	if c.JUnit == "" && c.Markdown == "" && c.HTML == "" && c.SARIF == "" {
 		return out.print(run)
 	}
 	return errors.Join(out.render(c.JUnit, reports.JUnit, run), out.render(c.Markdown, reports.Markdown, run),
-		out.render(c.SARIF, reports.SARIF, run))
+		out.render(c.HTML, reports.HTML, run), out.render(c.SARIF, reports.SARIF, run))
 }
 
 // render writes one form of a run to a file; "-" is standard output, and nothing is nowhere.
