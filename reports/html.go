@@ -21,7 +21,7 @@ var assets embed.FS
 var layout = template.Must(template.New("page.tmpl").ParseFS(assets, "html/page.tmpl"))
 
 // mostHTML is where the long parts of a page stop, so that it opens quickly; the run file has them all.
-const mostHTML = 3 << 20
+const mostHTML = 2 << 20
 
 // HTML writes one page that needs nothing but itself: no network, no other file, and JavaScript only for comfort. Whatever comes from the run is
 // text in it, and a policy of its own forbids the page everything that is not in it.

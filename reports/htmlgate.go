@@ -62,7 +62,7 @@ func (p *pageMaker) gate() (section, error) {
 	left := 0
 	for i, pg := range p.story.pages {
 		v := gatePageOf(pg, p.run.Gate.Migrations[i], i+1)
-		v.Open = len(p.story.pages) <= 4 || pg.tone >= open
+		v.Open = i < mostOpen || pg.tone >= open && i < 4*mostOpen
 		ok, err := p.add(&s, "gatepage", v)
 		if err != nil {
 			return s, err

@@ -119,7 +119,7 @@ func percent(r history.Ratio) string {
 			return fmt.Sprintf("+%.0f", math.Abs(p))
 		}
 	}
-	return fmt.Sprintf("%s%s%% (%s to %s%s%%)", one(r.Value), nbsp, one(r.Low), one(r.High), nbsp)
+	return one(r.Value) + nbsp + "% (" + one(r.Low) + nbsp + "to" + nbsp + one(r.High) + nbsp + "%)"
 }
 
 // load returns the section on what was measured.

@@ -325,7 +325,7 @@ type plotBar struct {
 }
 
 type barsView struct {
-	Width, Height, Left int
+	Width, Height, Left, Right int
 	Bars                []plotBar
 }
 
@@ -350,8 +350,8 @@ func throughputBar(a history.Arm, ramp bool) plotBar {
 }
 
 func barsOf(all []plotBar) barsView {
-	const left, room, high = 250, 440, 30
-	v := barsView{Width: 920, Left: left, Height: len(all)*high + 8}
+	const left, room, high = 270, 400, 30
+	v := barsView{Width: left + room + 260, Left: left, Right: left + room + 16, Height: len(all)*high + 8}
 	most := 0.0
 	for _, b := range all {
 		if !math.IsNaN(b.Value) && !math.IsInf(b.Value, 0) {

@@ -78,7 +78,7 @@
       scales: { x: { time: false }, y: { distr: chart.log ? 3 : 1, ...(chart.log ? {} : { range: (_, low, high) => [0, (high || 1) * 1.06] }) } },
       axes: [x, { ...axis, size: 62, values: (_, all) => all.map((v) => v == null ? "" : figure(v)) }],
       series: [
-        { label: words ? "percentile" : chart.x, value: (_, v) => words ? words.get(v) || "–" : figure(v) },
+        { label: words ? "percentile" : chart.x === "s" ? "time" : chart.x, value: (_, v) => words ? words.get(v) || "–" : figure(v) },
         ...chart.series.map((s, i) => ({
           label: s.name, stroke: colour("--s" + i % 6), width: 2, dash: i >= 6 ? [6, 4] : undefined, spanGaps: true,
           points: { show: s.points.length <= 60, size: 6 }, value: (_, v) => figure(v),
