@@ -76,7 +76,9 @@ func open(t *testing.T, in context.Context, run history.Run, wide int64, more ..
 		defer p.mu.Unlock()
 		switch e := event.(type) {
 		case *runtime.EventConsoleAPICalled:
-			p.messages = append(p.messages, fmt.Sprintf("%s: %v", e.Type, e.Args))
+			for _, arg := range e.Args {
+				p.messages = append(p.messages, fmt.Sprintf("%s: %s %s", e.Type, arg.Value, arg.Description))
+			}
 		case *runtime.EventExceptionThrown:
 			p.messages = append(p.messages, e.ExceptionDetails.Text)
 		case *devlog.EventEntryAdded:
@@ -234,7 +236,7 @@ func chartClients(in history.Interleaving) map[string]bool {
 func TestWhatABrowserNotices(t *testing.T) {
 	servertest.Slow(t)
 	path := filepath.Join(t.TempDir(), "bad.html")
-	require.NoError(t, os.WriteFile(path, []byte(`<!DOCTYPE html><p style="color:#999;width:600px">faint</p><script>console.log("loud"); fetch("missing.json").catch(() => {})</script>`), 0o600))
+	require.NoError(t, os.WriteFile(path, []byte(`<!DOCTYPE html><p style="color:#999;width:600px">faint</p><img src="missing.png"><script>console.log("loud")</script>`), 0o600))
 	p := open(t, chromium(t), history.Run{}, 390)
 	p.quiet()
 	p.run(chromedp.Navigate("file://" + path))
@@ -243,7 +245,7 @@ func TestWhatABrowserNotices(t *testing.T) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	require.Contains(t, strings.Join(p.messages, "\n"), "loud")
-	require.Contains(t, strings.Join(p.requests, "\n"), "missing.json")
+	require.Contains(t, strings.Join(p.requests, "\n"), "missing.png")
 }
 
 func TestStepsShowThemselvesByKeyboard(t *testing.T) {
@@ -303,7 +305,7 @@ func TestWithoutJavaScript(t *testing.T) {
 func TestChartsAreDrawn(t *testing.T) {
 	servertest.Slow(t)
 	p := open(t, chromium(t), gateRun("load-ramp"), 1280)
-	require.Equal(t, 4, eval[int](p, `document.querySelectorAll(".live canvas").length`))
+	require.Equal(t, 5, eval[int](p, `document.querySelectorAll(".live canvas").length`))
 	require.Zero(t, eval[int](p, `[...document.querySelectorAll("figure.plot[id] svg[role=img]")].filter((e) => e.getClientRects().length).length`))
 	var charts []struct {
 		ID     string

@@ -134,20 +134,21 @@ func (p *pageMaker) load() (section, error) {
 	if _, err := p.add(&s, "grid", armTable(*m, ramp)); err != nil {
 		return s, err
 	}
-	var bars []plotBar
-	for _, a := range m.Arms[:min(len(m.Arms), 40)] {
-		bars = append(bars, throughputBar(a, ramp))
-	}
-	if len(bars) > 0 {
+	shown := *m
+	plots := []plot{}
+	if ramp {
+		plots = append(plots, rampPlot(m.Arms, false), rampPlot(m.Arms, true))
+		shown.Arms = kneesOf(m.Arms)
+	} else if len(m.Arms) > 0 {
+		var bars []plotBar
+		for _, a := range m.Arms[:min(len(m.Arms), 40)] {
+			bars = append(bars, throughputBar(a))
+		}
 		if _, err := p.add(&s, "bars", barsOf(bars)); err != nil {
 			return s, err
 		}
 	}
-	var plots []plot
-	if ramp {
-		plots = append(plots, rampPlot(m.Arms))
-	}
-	plots = append(plots, percentilePlot(m.Arms, ramp), seriesPlot(*m, ramp, false), seriesPlot(*m, ramp, true))
+	plots = append(plots, percentilePlot(shown.Arms, ramp), seriesPlot(shown, ramp, false), seriesPlot(shown, ramp, true))
 	for _, one := range plots {
 		if !one.any() {
 			continue
@@ -157,7 +158,7 @@ func (p *pageMaker) load() (section, error) {
 		}
 		p.plots = append(p.plots, one)
 	}
-	for _, t := range loadTables(*m, ramp) {
+	for _, t := range loadTables(*m) {
 		if len(t.rows) == 0 {
 			continue
 		}
@@ -202,11 +203,13 @@ func shapeOf(l history.LoadShape) string {
 }
 
 func armTable(m history.Measurement, ramp bool) gridView {
-	g := gridView{Caption: "What each costs", Head: []string{"arm", "latency, against the base", "throughput, a second", "against the base", "mean", "p50", "p90", "p99", "p99.9", "max", "invariants"}, Wide: true}
+	g := gridView{Caption: "What each costs", Head: []string{
+		"arm", "invariants", "latency, against the base", "throughput, a second", "against the base", "mean", "p50", "p90", "p99", "p99.9", "max",
+	}, Wide: true}
 	if ramp {
-		g.Head = slices.Insert(g.Head, 1, "clients")
+		g.Head[0] = "clients"
 	}
-	group := groupView{Notes: []string{"In brackets: the interval in which the difference lies with 95 % confidence, from the turns that the arms took one after another."}}
+	notes := []string{"In brackets: the interval in which the difference lies with 95 % confidence, from the turns that the arms took one after another."}
 	ratio := func(a history.Arm, r *history.Ratio) cellView {
 		switch {
 		case a.Base:
@@ -216,26 +219,29 @@ func armTable(m history.Measurement, ramp bool) gridView {
 		}
 		return cellView{Words: percent(*r)}
 	}
-	for _, a := range m.Arms[:min(len(m.Arms), mostArms)] {
-		row := []cellView{{Words: armName(a) + says(a.Says)}}
+	for i, a := range m.Arms[:min(len(m.Arms), mostArms)] {
+		name := armName(a) + says(a.Says)
+		if i == 0 || ramp && name != g.Groups[len(g.Groups)-1].Title {
+			g.Groups = append(g.Groups, groupView{Title: map[bool]string{true: name}[ramp]})
+		}
 		if ramp {
-			words := fmt.Sprint(a.Clients)
+			name = fmt.Sprint(a.Clients)
 			if a.Knee {
-				words += " – the knee"
+				name += " – the knee"
 			}
-			row = append(row, cellView{Words: words})
 		}
 		l := a.Latency
-		row = append(row, ratio(a, a.Cost), cellView{Words: rate(a.Throughput)}, ratio(a, a.Speed))
+		row := []cellView{{Words: name}, armVerdict(a), ratio(a, a.Cost), {Words: rate(a.Throughput)}, ratio(a, a.Speed)}
 		for _, d := range []history.Duration{l.Mean, l.P50, l.P90, l.P99, l.P999, l.Max} {
 			row = append(row, cellView{Words: precise(d)})
 		}
-		group.Rows = append(group.Rows, append(row, armVerdict(a)))
+		group := &g.Groups[len(g.Groups)-1]
+		group.Rows = append(group.Rows, row)
 	}
-	if more := len(m.Arms) - len(group.Rows); more > 0 {
-		group.Notes = append(group.Notes, fmt.Sprintf("%d arms more are in the run file.", more))
+	if more := len(m.Arms) - mostArms; more > 0 {
+		notes = append(notes, fmt.Sprintf("%d arms more are in the run file.", more))
 	}
-	g.Groups = []groupView{group}
+	g.Groups = append(g.Groups, groupView{Notes: notes})
 	return g
 }
 
@@ -260,15 +266,29 @@ func armVerdict(a history.Arm) cellView {
 	case len(broke) > 0 && worst == bad:
 		return cellView{"!! " + list(broke) + " broken", "bad"}
 	case len(broke) > 0:
-		return cellView{"✗ " + list(broke) + " broken, as may be", "caught"}
+		return cellView{"✗ " + list(broke) + " broken, as it may", "caught"}
 	case a.Verdict != history.Held || len(a.Invariants) == 0:
 		return cellView{"? unknown", "open"}
 	}
 	return cellView{"✓ held in " + strings.ReplaceAll(count(a.Looks, "look", "looks"), " ", nbsp), "held"}
 }
 
+// kneesOf returns one arm of each ramp: its knee, or else its last.
+func kneesOf(arms []history.Arm) (few []history.Arm) {
+	for _, a := range arms {
+		i := slices.IndexFunc(few, func(b history.Arm) bool { return armName(a) == armName(b) })
+		switch {
+		case i < 0:
+			few = append(few, a)
+		case !few[i].Knee:
+			few[i] = a
+		}
+	}
+	return few
+}
+
 // loadTables returns what was required, what the baseline says, and when the server was away.
-func loadTables(m history.Measurement, _ bool) []table {
+func loadTables(m history.Measurement) []table {
 	required := table{caption: "thresholds", head: []string{"required", "of", "was", "verdict"}}
 	word := func(v history.Verdict, yes, no string) text {
 		switch v {

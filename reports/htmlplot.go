@@ -58,12 +58,18 @@ func (p plot) limit() plot {
 	return p
 }
 
+// atKnee says which arms of a ramp are drawn.
+const atKnee = " Of each ramp, the step at its knee, or else the last."
+
 // percentilePlot shows how much of the operations of each arm took how long at the most.
 func percentilePlot(arms []history.Arm, ramp bool) plot {
 	p := plot{
 		ID: "plot-latency", Title: "Latency by percentile", X: "of operations are done within", Y: "ms", LogY: true,
 		Ticks: []tick{{0.3, "50 %"}, {1, "90 %"}, {2, "99 %"}, {3, "99.9 %"}, {4, "max"}},
 		Note:  "The scale of latency is logarithmic.",
+	}
+	if ramp {
+		p.Note += atKnee
 	}
 	for _, a := range arms {
 		line := plotLine{Name: legendName(a, ramp), Knee: -1}
@@ -82,6 +88,9 @@ func seriesPlot(m history.Measurement, ramp, tail bool) plot {
 	p := plot{ID: "plot-throughput", Title: "Throughput in the course of the run", X: "s", Y: "operations a second", Note: "A point a turn."}
 	if tail {
 		p = plot{ID: "plot-p99", Title: "p99 in the course of the run", X: "s", Y: "ms", LogY: true, Note: "A point a turn; the scale of latency is logarithmic."}
+	}
+	if ramp {
+		p.Note += atKnee
 	}
 	for _, a := range m.Arms {
 		line := plotLine{Name: legendName(a, ramp), Knee: -1}
@@ -131,9 +140,12 @@ func thinned(all []point, highest bool) []point {
 	return few
 }
 
-// rampPlot shows what more clients bring.
-func rampPlot(arms []history.Arm) plot {
+// rampPlot shows what more clients bring, or how long the slowest wait for it.
+func rampPlot(arms []history.Arm, tail bool) plot {
 	p := plot{ID: "plot-ramp", Title: "Throughput by clients", X: "clients", Y: "operations a second"}
+	if tail {
+		p = plot{ID: "plot-ramp-p99", Title: "p99 by clients", X: "clients", Y: "ms", LogY: true}
+	}
 	for _, a := range arms {
 		i := slices.IndexFunc(p.Series, func(l plotLine) bool { return l.Name == armName(a) })
 		if i < 0 {
@@ -144,7 +156,11 @@ func rampPlot(arms []history.Arm) plot {
 			p.Series[i].Knee = len(p.Series[i].Points)
 			p.Note = "Circled: the knee, from which on more clients bring no more."
 		}
-		p.Series[i].Points = append(p.Series[i].Points, point{float64(a.Clients), a.Throughput})
+		y := a.Throughput
+		if tail {
+			y = max(millis(a.Latency.P99), 1e-3)
+		}
+		p.Series[i].Points = append(p.Series[i].Points, point{float64(a.Clients), y})
 	}
 	return p.limit()
 }
@@ -161,12 +177,11 @@ type plotView struct {
 }
 
 type plotPath struct {
-	N             int // of its colour
-	Name, Points  string
-	Dots          []wordView
-	KneeX, KneeY  int
-	Knee, Dashed  bool
-	LegendX, LegY int
+	N            int // of its colour
+	Name, Points string
+	Dots         []wordView
+	KneeX, KneeY int
+	Knee, Dashed bool
 }
 
 const (
@@ -321,17 +336,16 @@ type plotBar struct {
 	Name, Words          string
 	Value, Low, High     float64
 	Y, Wide, From, Reach int
-	Knee                 bool
 }
 
 type barsView struct {
 	Width, Height, Left, Right int
-	Bars                []plotBar
+	Bars                       []plotBar
 }
 
 // throughputBar returns the throughput of an arm, with the middle half of its slices.
-func throughputBar(a history.Arm, ramp bool) plotBar {
-	b := plotBar{Name: legendName(a, ramp), Value: a.Throughput, Words: rate(a.Throughput) + " a second", Knee: a.Knee}
+func throughputBar(a history.Arm) plotBar {
+	b := plotBar{Name: armName(a), Value: a.Throughput, Words: rate(a.Throughput) + " a second"}
 	var each []float64
 	for _, s := range a.Slices {
 		if s.Took > 0 {
@@ -342,9 +356,6 @@ func throughputBar(a history.Arm, ramp bool) plotBar {
 		slices.Sort(each)
 		b.Low, b.High = each[len(each)/4], each[(3*len(each))/4]
 		b.Words += fmt.Sprintf(" (%s to %s)", rate(b.Low), rate(b.High))
-	}
-	if b.Knee {
-		b.Words += ", the knee"
 	}
 	return b
 }
