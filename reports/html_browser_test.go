@@ -62,7 +62,7 @@ type tab struct {
 }
 
 // open shows a run in a tab of its own, so wide.
-func open(t *testing.T, in context.Context, run history.Run, wide int64, more ...chromedp.Action[chromedp.Void]) *tab {
+func open(in context.Context, t *testing.T, run history.Run, wide int64, more ...chromedp.Action[chromedp.Void]) *tab {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "report.html")
 	require.NoError(t, os.WriteFile(path, []byte(render(t, reports.HTML, run)), 0o600))
@@ -193,7 +193,7 @@ func TestInABrowser(t *testing.T) {
 	browser := chromium(t)
 	for name, run := range browsed() {
 		t.Run(name, func(t *testing.T) {
-			p := open(t, browser, run, 1280, scheme("light"))
+			p := open(browser, t, run, 1280, scheme("light"))
 			require.True(t, eval[bool](p, `(() => { const r = document.querySelector("#verdict").getBoundingClientRect(); return r.height > 10 && r.bottom < innerHeight; })()`))
 			require.Empty(t, eval[[]string](p, faint), "light")
 			require.LessOrEqual(t, eval[int](p, `document.documentElement.scrollWidth`), 1280)
@@ -211,7 +211,7 @@ func TestInABrowser(t *testing.T) {
 			p.shot(name + "-1280")
 			p.quiet()
 
-			phone := open(t, browser, run, 390, scheme("dark"))
+			phone := open(browser, t, run, 390, scheme("dark"))
 			require.LessOrEqual(t, eval[int](phone, `document.documentElement.scrollWidth`), 390)
 			require.Empty(t, eval[[]string](phone, faint), "dark")
 			phone.shot(name + "-390-dark")
@@ -237,7 +237,7 @@ func TestWhatABrowserNotices(t *testing.T) {
 	servertest.Slow(t)
 	path := filepath.Join(t.TempDir(), "bad.html")
 	require.NoError(t, os.WriteFile(path, []byte(`<!DOCTYPE html><p style="color:#999;width:600px">faint</p><img src="missing.png"><script>console.log("loud")</script>`), 0o600))
-	p := open(t, chromium(t), history.Run{}, 390)
+	p := open(chromium(t), t, history.Run{}, 390)
 	p.quiet()
 	p.run(chromedp.Navigate("file://" + path))
 	require.Contains(t, strings.Join(eval[[]string](p, faint), "\n"), "faint")
@@ -250,7 +250,7 @@ func TestWhatABrowserNotices(t *testing.T) {
 
 func TestStepsShowThemselvesByKeyboard(t *testing.T) {
 	servertest.Slow(t)
-	p := open(t, chromium(t), exploreViolated(), 1280)
+	p := open(chromium(t), t, exploreViolated(), 1280)
 	for range 60 {
 		if eval[bool](p, `document.activeElement.matches("a.step")`) {
 			break
@@ -269,7 +269,7 @@ func TestStepsShowThemselvesByKeyboard(t *testing.T) {
 
 func TestCopyButtons(t *testing.T) {
 	servertest.Slow(t)
-	p := open(t, chromium(t), exploreViolated(), 1280)
+	p := open(chromium(t), t, exploreViolated(), 1280)
 	for _, name := range []string{"clipboard-read", "clipboard-write"} {
 		_, err := chromedp.CallBrowser(p, browser.SetPermission, browser.SetPermissionParams{
 			Permission: &browser.PermissionDescriptor{Name: name}, Setting: browser.PermissionSettingGranted,
@@ -291,20 +291,20 @@ func TestCopyButtons(t *testing.T) {
 func TestWithoutJavaScript(t *testing.T) {
 	servertest.Slow(t)
 	chromium := chromium(t)
-	p := open(t, chromium, exploreViolated(), 1280, withoutScripts())
+	p := open(chromium, t, exploreViolated(), 1280, withoutScripts())
 	require.Zero(t, eval[int](p, `[...document.querySelectorAll("button, .panel")].filter((e) => e.getClientRects().length).length`), "nothing that does nothing")
 	require.Equal(t, 2, eval[int](p, `document.querySelector("figure.lanes").querySelectorAll(".lane").length`))
 	p.run(chromedp.Click(chromedp.CSS("figure.lanes .steps summary")))
 	require.Contains(t, eval[string](p, `document.querySelector("figure.lanes .steps").innerText`), "$1 = 17 (integer)")
 
-	p = open(t, chromium, gateRun("load-defences"), 1280, withoutScripts())
+	p = open(chromium, t, gateRun("load-defences"), 1280, withoutScripts())
 	require.Equal(t, 3, eval[int](p, `[...document.querySelectorAll("figure.plot[id] svg[role=img]")].filter((e) => e.getClientRects().length).length`))
 	p.shot("load-without-javascript-1280")
 }
 
 func TestChartsAreDrawn(t *testing.T) {
 	servertest.Slow(t)
-	p := open(t, chromium(t), gateRun("load-ramp"), 1280)
+	p := open(chromium(t), t, gateRun("load-ramp"), 1280)
 	require.Equal(t, 5, eval[int](p, `document.querySelectorAll(".live canvas").length`))
 	require.Zero(t, eval[int](p, `[...document.querySelectorAll("figure.plot[id] svg[role=img]")].filter((e) => e.getClientRects().length).length`))
 	var charts []struct {
@@ -321,7 +321,7 @@ func TestLargeRunsOpen(t *testing.T) {
 	servertest.Slow(t)
 	chromium := chromium(t)
 	for name, run := range map[string]history.Run{"cells": manyCells(), "steps": manySteps(), "turns": manyTurns(), "migrations": manyMigrations()} {
-		p := open(t, chromium, run, 1280)
+		p := open(chromium, t, run, 1280)
 		t.Logf("%s: opened in %.0f ms", name, eval[float64](p, `performance.getEntriesByType("navigation")[0].loadEventEnd`))
 		require.True(t, eval[bool](p, `document.querySelector("#verdict").getClientRects().length > 0`))
 		p.quiet()

@@ -21,6 +21,7 @@ type exampleView struct {
 	Lanes                 []titledLanes // beside each other where there is room
 	After                 []string
 	Folds                 []foldView
+	Rows                  string // what the offending rows are
 	Offending             []gridView
 	Where                 [][2]string
 	Commands              []commandView
@@ -34,6 +35,9 @@ type titledLanes struct {
 // counterexamples returns the section on how invariants broke.
 func (p *pageMaker) counterexamples() (section, error) {
 	s := section{ID: "counterexamples", Title: "How it happens"}
+	if p.run.Check != nil {
+		s.Title = "What breaks"
+	}
 	all := p.examples()
 	slices.SortStableFunc(all, func(a, b exampleMaker) int { return cmp.Compare(b.tone, a.tone) })
 	left := 0
@@ -162,6 +166,10 @@ func shortenedRun(run history.Run) history.Run {
 // exampleOf returns what the proof says, without its tables.
 func exampleOf(pr proof, t tone, id string) exampleView {
 	e := exampleView{ID: id, Tone: t.class(), Mark: t.mark(), Title: pr.title, Facts: pr.facts, After: pr.after, Where: pr.where}
+	e.Rows = "The rows that break it"
+	if t == held || t == open {
+		e.Rows = "The rows that broke it when it was recorded"
+	}
 	switch t {
 	case caught:
 		e.Facts = append([]string{"A negative control, caught: it broke, as it must where no defence works."}, e.Facts...)

@@ -290,9 +290,12 @@ func boxLines(s history.Step, several bool, codeRoom, wordRoom int) (all []wordV
 		if s.Isolation != "" {
 			words += " · " + strings.ToUpper(say("%s", s.Isolation))
 		}
-		all = append(all, wordView{Words: clip(words, wordRoom), Class: "mark"})
+		marks := clipped(words, wordRoom*9/10, 2)
 		if s.Isolation == "repeatable read" || s.Isolation == "serializable" {
-			all = append(all, wordView{Words: "◉ its snapshot is taken here", Class: "mark"})
+			marks = append(marks, "◉ snapshot taken here")
+		}
+		for _, mark := range marks {
+			all = append(all, wordView{Words: mark, Class: "mark"})
 		}
 	}
 	for _, passed := range s.Passed {

@@ -174,6 +174,7 @@ type plotView struct {
 	XTicks, YTicks        []wordView
 	Grid                  []int
 	Left, Right, Base     int
+	Knees                 bool // in words
 }
 
 type plotPath struct {
@@ -192,7 +193,7 @@ const (
 
 // view lays a plot out as a picture.
 func (p plot) view() plotView {
-	v := plotView{ID: p.ID, Title: p.Title, Note: p.Note, X: p.X, Y: p.Y, Width: plotWide, Height: plotHigh, Left: plotLeft, Right: plotWide - plotRight, Base: plotHigh - plotBottomRoom}
+	v := plotView{ID: p.ID, Title: p.Title, Note: p.Note, X: p.X, Y: p.Y, Width: plotWide, Height: plotHigh, Left: plotLeft, Right: plotWide - plotRight, Base: plotHigh - plotBottomRoom, Knees: !p.LogY}
 	xs, ys := bounds{}, bounds{}
 	for _, l := range p.Series {
 		for _, at := range l.Points {

@@ -62,18 +62,36 @@ const mostFixes = 40
 // fixes returns what the other defences of a scenario that broke came to in the same run.
 func (p *pageMaker) fixes() (section, error) {
 	s := section{ID: "fixes", Title: "What would fix it"}
+	type where struct {
+		scenario string
+		at       int64
+	}
+	worst := map[where]tone{}
+	most := plain
+	for _, c := range p.run.Cells {
+		if c.Verdict != history.Violated {
+			continue
+		}
+		t := caught // where nothing is as it must not be, the negative controls are what is to be fixed
+		if judge(c, "").tone == bad {
+			t = bad
+		}
+		worst[where{c.Scenario, c.At}] = max(worst[where{c.Scenario, c.At}], t)
+		most = max(most, t)
+	}
 	var scenarios []string
 	cells := map[string][]history.Cell{}
-	broken := map[string]bool{}
 	for _, c := range p.run.Cells {
+		if worst[where{c.Scenario, c.At}] != most || most == plain {
+			continue
+		}
 		if cells[c.Scenario] == nil {
 			scenarios = append(scenarios, c.Scenario)
 		}
 		cells[c.Scenario] = append(cells[c.Scenario], c)
-		broken[c.Scenario] = broken[c.Scenario] || c.Verdict == history.Violated
 	}
 	for _, name := range scenarios {
-		if !broken[name] || len(cells[name]) < 2 || len(s.Parts) >= mostFixes {
+		if len(cells[name]) < 2 || len(s.Parts) >= mostFixes {
 			continue
 		}
 		if _, err := p.add(&s, "grid", fixesOf(name, cells[name], p.run.Load)); err != nil {
@@ -81,7 +99,7 @@ func (p *pageMaker) fixes() (section, error) {
 		}
 	}
 	if s.Parts != nil {
-		s.Lead = []string{"Each defence that was run on the same scenario here, those that hold first."}
+		s.Lead = []string{"Each defence that was run on the same scenario at the same migration, those that hold first."}
 	}
 	return s, nil
 }

@@ -151,7 +151,7 @@ func actual(run history.Run) string {
 		var all []string
 		for _, c := range run.Cells {
 			for _, cx := range c.Counterexamples {
-				all = append(all, again(cx))
+				all = append(all, replayed(c, shortened(cx)).notes...)
 			}
 		}
 		return strings.Join(all, "; ")

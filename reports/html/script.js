@@ -110,7 +110,7 @@
             u.ctx.fillStyle = colour("--ink");
             u.ctx.font = 12 * devicePixelRatio + "px system-ui, sans-serif";
             u.ctx.textAlign = "left";
-            u.ctx.fillText("the knee", left + 13 * devicePixelRatio, top + 18 * devicePixelRatio);
+            if (!chart.log) u.ctx.fillText("the knee", left + 13 * devicePixelRatio, top + 18 * devicePixelRatio);
             u.ctx.restore();
           });
         }],
