@@ -89,15 +89,16 @@ func trialGrid(pages []page) gridView {
 			g.Head = append(g.Head, string(name))
 		}
 	}
+	ships := map[tone]string{held: "may ship", bad: "must not ship", open: "not judged in full"}
 	words := map[tone]string{plain: "skipped", held: "passed", allowed: "silenced", open: "unknown", bad: "failed"}
 	group := groupView{}
 	for _, pg := range pages[:min(len(pages), 500)] {
-		row := []cellView{{pg.title, "plain"}, {gateMark(pg.tone) + nbsp + pg.verdict, pg.tone.class()}}
+		row := []cellView{{pg.title, "plain"}, {gateMark(pg.tone) + nbsp + ships[pg.tone], pg.tone.class()}}
 		for _, name := range columns {
-			cell := cellView{"– not" + nbsp + "made", "plain"}
+			cell := cellView{"not made", "plain"}
 			for _, t := range pg.trials {
 				if t.name == name {
-					cell = cellView{gateMark(t.tone) + nbsp + words[t.tone], t.tone.class()}
+					cell = cellView{strings.TrimPrefix(gateMark(t.tone)+nbsp, "–"+nbsp) + words[t.tone], t.tone.class()}
 				}
 			}
 			row = append(row, cell)
@@ -192,7 +193,7 @@ func timelineOf(all []history.Statement, id string) *timelineView {
 	}
 	v.Height = 26 + len(v.Rows)*high + 6
 	for i := range 5 {
-		v.Ticks = append(v.Ticks, wordView{X: label + i*room/4, Y: 14, Words: (total * history.Duration(i) / 4).Short()})
+		v.Ticks = append(v.Ticks, wordView{X: label + i*room/4, Y: 14, Words: precise(total * history.Duration(i) / 4)})
 	}
 	return v
 }

@@ -270,7 +270,7 @@ func armVerdict(a history.Arm) cellView {
 	case a.Verdict != history.Held || len(a.Invariants) == 0:
 		return cellView{"? unknown", "open"}
 	}
-	return cellView{"✓ held in " + strings.ReplaceAll(count(a.Looks, "look", "looks"), " ", nbsp), "held"}
+	return cellView{strings.ReplaceAll("✓ held in "+count(a.Looks, "look", "looks"), " ", nbsp), "held"}
 }
 
 // kneesOf returns one arm of each ramp: its knee, or else its last.

@@ -293,7 +293,7 @@ func (p *pageMaker) surroundings() (section, error) {
 		if more := len(run.Migrations) - len(t.rows); more > 0 {
 			t.notes = []string{fmt.Sprintf("and %d more, in the run file", more)}
 		}
-		if err := p.fold(&s, count(len(run.Migrations), "migration", "migrations")+" with their checksums", "grid", gridOf(t)); err != nil {
+		if err := p.fold(&s, count(len(run.Migrations), "migration", "migrations")+", with checksums", "grid", gridOf(t)); err != nil {
 			return s, err
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"path/filepath"
+	"strings"
 
 	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/reports"
@@ -38,4 +40,10 @@ func (o *output) render(path string, render reports.Renderer, run history.Run) e
 		return render(o.stdout, run)
 	}
 	return history.WriteFile(path, func(w io.Writer) error { return render(w, run) })
+}
+
+// saveWithPage writes a run file, and beside it the run as a page for a browser.
+func saveWithPage(path string, run history.Run) error {
+	page := strings.TrimSuffix(path, filepath.Ext(path)) + ".html"
+	return errors.Join(history.Save(path, run), history.WriteFile(page, func(w io.Writer) error { return reports.HTML(w, run) }))
 }
