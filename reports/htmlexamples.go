@@ -42,10 +42,6 @@ func (p *pageMaker) counterexamples() (section, error) {
 	slices.SortStableFunc(all, func(a, b exampleMaker) int { return cmp.Compare(b.tone, a.tone) })
 	left := 0
 	for i, make := range all {
-		if p.room <= 0 {
-			left = len(all) - i
-			break
-		}
 		e, err := make.view(fmt.Sprintf("x%d", i+1))
 		if err != nil {
 			return s, err
@@ -56,7 +52,8 @@ func (p *pageMaker) counterexamples() (section, error) {
 			return s, err
 		}
 		if !ok {
-			left++
+			left = len(all) - i
+			break
 		}
 	}
 	if left > 0 {

@@ -68,7 +68,8 @@ func (p *pageMaker) gate() (section, error) {
 			return s, err
 		}
 		if !ok {
-			left++
+			left = len(p.story.pages) - i
+			break
 		}
 	}
 	if left > 0 {
