@@ -94,7 +94,7 @@ func trialGrid(pages []page) gridView {
 	words := map[tone]string{plain: "skipped", held: "passed", allowed: "silenced", open: "unknown", bad: "failed"}
 	group := groupView{}
 	for _, pg := range pages[:min(len(pages), 500)] {
-		row := []cellView{{pg.title, "plain"}, {gateMark(pg.tone) + nbsp + ships[pg.tone], pg.tone.class()}}
+		row := []cellView{{pg.title, "plain"}, {gateMark(pg.tone) + nbsp + strings.ReplaceAll(ships[pg.tone], " ", nbsp), pg.tone.class()}}
 		for _, name := range columns {
 			cell := cellView{"not made", "plain"}
 			for _, t := range pg.trials {
@@ -169,7 +169,7 @@ func timelineOf(all []history.Statement, id string) *timelineView {
 	if len(all) == 0 || total <= 0 {
 		return nil
 	}
-	const label, room, high = 16, 860, 46
+	const label, room, high = 16, 860, 56
 	v := &timelineView{ID: id, Width: label + room + 84, Left: max(0, len(all)-mostStatements)}
 	var before history.Duration
 	rank := map[string]int{"reads and writes": 3, "writes": 2, "schema changes": 1}

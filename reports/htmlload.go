@@ -204,7 +204,7 @@ func shapeOf(l history.LoadShape) string {
 
 func armTable(m history.Measurement, ramp bool) gridView {
 	g := gridView{Caption: "What each costs", Head: []string{
-		"arm", "invariants", "latency, against the base", "throughput, a second", "against the base", "mean", "p50", "p90", "p99", "p99.9", "max",
+		"arm", "invariants", "latency, against the base", "throughput a second, against the base", "mean", "p50", "p90", "p99", "p99.9", "max",
 	}, Wide: true}
 	if ramp {
 		g.Head[0] = "clients"
@@ -231,7 +231,10 @@ func armTable(m history.Measurement, ramp bool) gridView {
 			}
 		}
 		l := a.Latency
-		row := []cellView{{Words: name}, armVerdict(a), ratio(a, a.Cost), {Words: rate(a.Throughput)}, ratio(a, a.Speed)}
+		row := []cellView{{Words: name}, armVerdict(a), ratio(a, a.Cost), {Words: rate(a.Throughput)}}
+		if !a.Base && a.Speed != nil {
+			row[3].Words += "\n" + percent(*a.Speed)
+		}
 		for _, d := range []history.Duration{l.Mean, l.P50, l.P90, l.P99, l.P999, l.Max} {
 			row = append(row, cellView{Words: precise(d)})
 		}
