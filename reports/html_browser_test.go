@@ -124,13 +124,17 @@ func (p *tab) quiet() {
 	require.Equal(p.t, []string{p.url}, p.requests)
 }
 
-// shot keeps a picture of the whole page, where INTERLOCK_TEST_SCREENSHOTS names a directory.
+// shot keeps a picture of the whole page, or of one step of it, where INTERLOCK_TEST_SCREENSHOTS names a directory.
 func (p *tab) shot(name string) {
 	dir := os.Getenv("INTERLOCK_TEST_SCREENSHOTS")
 	if dir == "" {
 		return
 	}
-	picture, err := chromedp.Run(p, chromedp.FullScreenshot(100))
+	take := chromedp.FullScreenshot(100)
+	if strings.Contains(name, "-step-") { // as it stands in the window
+		take = chromedp.CaptureScreenshot()
+	}
+	picture, err := chromedp.Run(p, take)
 	require.NoError(p.t, err)
 	require.NoError(p.t, os.MkdirAll(dir, 0o755))
 	require.NoError(p.t, os.WriteFile(filepath.Join(dir, name+".png"), picture, 0o644))
@@ -261,6 +265,11 @@ func TestStepsShowThemselvesByKeyboard(t *testing.T) {
 	panel := eval[string](p, `document.activeElement.closest("figure").querySelector(".panel").innerText`)
 	require.Contains(t, panel, "select count(*) from aedpics.inspection_schedules")
 	require.Contains(t, panel, "$1 = 17 (integer)")
+	require.True(t, eval[bool](p, `new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))).then(() => {
+		const step = document.activeElement, panel = step.closest("figure").querySelector(".panel");
+		return step.getBoundingClientRect().bottom <= panel.getBoundingClientRect().top;
+	})`), "the panel hides what it is about")
+	p.shot("explore-step-1280")
 	p.run(chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Tab))
 	require.Contains(t, eval[string](p, `document.activeElement.closest("figure").querySelector(".panel").innerText`), "insert into aedpics")
 	require.Equal(t, 1, eval[int](p, `document.querySelectorAll(".step.shown").length`))

@@ -1,6 +1,7 @@
 package reports_test
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/xml"
@@ -348,4 +349,16 @@ func TestAPageIsWrittenAtOnce(t *testing.T) {
 	before := render(t, reports.JSON, run)
 	require.NoError(t, reports.HTML(io.Discard, run))
 	require.Equal(t, before, render(t, reports.JSON, run))
+}
+
+func FuzzHTML(f *testing.F) {
+	f.Add([]byte(`{"format":1,"kind":"explore","cells":[{"counterexamples":[{"interleaving":{"clients":["A"],"steps":[{"number":1,"client":"A","broken":["S1"]}]}}]}]}`))
+	f.Add([]byte(`{"format":1,"kind":"load","load":{"arms":[{"clients":1,"throughput":1,"slices":[{"took":"1s","operations":3}]},{"clients":2,"knee":true}]}}`))
+	f.Add([]byte(`{"format":1,"kind":"gate","gate":{"migrations":[{"statements":[{"line":1,"sql":"x","took":"1ms"}],"trials":[{"name":"empty"}]}]}}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		run, err := history.Decode(bytes.NewReader(raw))
+		if err == nil {
+			checkPage(t, render(t, reports.HTML, run))
+		}
+	})
 }

@@ -402,7 +402,7 @@ func describeStep(s history.Step, ref string, several bool) stepView {
 	if s.Tag != "" {
 		v.Facts = append(v.Facts, say("tag %s", s.Tag))
 	}
-	if s.Returned != nil && len(s.Returned.Rows) > 0 && len(s.Returned.Columns) > 0 {
+	if s.Returned != nil && len(s.Returned.Rows) > 0 && len(s.Returned.Columns) > 0 && !strings.Contains(returned(s), ": ") { // else it is said already
 		t := rows("", *s.Returned)
 		t.caption = "returned"
 		if more := s.Rows - int64(len(t.rows)); more > 0 {

@@ -37,9 +37,19 @@
       panel.classList.remove("idle");
       panel.replaceChildren(...Array.from(row.childNodes, (node) => node.cloneNode(true)));
     };
+    figure.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") panel.classList.add("idle"); // back to its place below the picture
+    });
     for (const step of figure.querySelectorAll("a.step")) {
       step.addEventListener("mouseenter", () => show(step));
-      step.addEventListener("focus", () => show(step));
+      step.addEventListener("focus", () => {
+        show(step);
+        requestAnimationFrame(() => { // once the browser has scrolled to it
+          const box = step.getBoundingClientRect();
+          const covered = box.bottom + 12 - panel.getBoundingClientRect().top;
+          if (covered > 0 && box.top - covered > 60) scrollBy(0, covered); // else there is no room for both
+        });
+      });
       step.addEventListener("click", (event) => { event.preventDefault(); show(step); });
     }
   }
