@@ -149,7 +149,6 @@ type gridView struct {
 	Caption string
 	Head    []string
 	Groups  []groupView
-	Wide    bool // its first column names the row
 }
 
 type groupView struct {
@@ -162,9 +161,9 @@ type cellView struct{ Words, Tone string }
 
 // gridOf returns a table of the story.
 func gridOf(t table) gridView {
-	g := gridView{Head: t.head, Groups: []groupView{groupOf(t)}}
-	g.Caption, g.Groups[0].Title, g.Groups[0].Note = t.caption, "", ""
-	return g
+	caption := t.caption
+	t.caption = ""
+	return gridView{Caption: caption, Head: t.head, Groups: []groupView{groupOf(t)}}
 }
 
 func groupOf(t table) groupView {

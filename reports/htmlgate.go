@@ -80,7 +80,7 @@ func (p *pageMaker) gate() (section, error) {
 
 // trialGrid has a row for each migration, a column for each trial.
 func trialGrid(pages []page) gridView {
-	g := gridView{Caption: "trials", Head: []string{"migration", "verdict"}, Wide: true}
+	g := gridView{Caption: "trials", Head: []string{"migration", "verdict"}}
 	var columns []history.TrialName
 	for _, name := range history.Trials() {
 		if slices.ContainsFunc(pages, func(pg page) bool {

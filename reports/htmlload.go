@@ -205,7 +205,7 @@ func shapeOf(l history.LoadShape) string {
 func armTable(m history.Measurement, ramp bool) gridView {
 	g := gridView{Caption: "What each costs", Head: []string{
 		"arm", "invariants", "latency, against the base", "throughput a second, against the base", "mean", "p50", "p90", "p99", "p99.9", "max",
-	}, Wide: true}
+	}}
 	if ramp {
 		g.Head[0] = "clients"
 	}

@@ -166,7 +166,7 @@ func fixesOf(scenario string, cells []history.Cell, load *history.Measurement) g
 		all = append(all, line{t, row})
 	}
 	slices.SortStableFunc(all, func(a, b line) int { return cmp.Compare(a.tone, b.tone) })
-	g := gridView{Caption: say("%s", scenario), Head: []string{"defence", "at migration", "result", "interleavings", "rounds of stress"}, Wide: true}
+	g := gridView{Caption: say("%s", scenario), Head: []string{"defence", "at migration", "result", "interleavings", "rounds of stress"}}
 	if load != nil {
 		g.Head = append(g.Head, "latency, against the base")
 	}

@@ -90,6 +90,22 @@ func fewNames(all []string) string {
 	return count(len(all), "invariant", "invariants")
 }
 
+// over joins what is said of the invariants of a run, with the number of its cells where they are several.
+func over(run history.Run, parts []string) string {
+	words := strings.Join(parts, "; ")
+	if len(run.Cells) > 1 {
+		words = "over " + count(len(run.Cells), "cell", "cells") + ": " + words
+	}
+	return words
+}
+
+func plural(all []string, one, many string) string {
+	if len(all) == 1 {
+		return one
+	}
+	return many
+}
+
 // expected says what ought to come of a run, and nothing where it says nothing of that.
 func expected(run history.Run) string {
 	switch run.Kind {
@@ -129,19 +145,16 @@ func expected(run history.Run) string {
 		}
 	}
 	var parts []string
-	if len(run.Cells) > 1 {
-		parts = append(parts, "over "+count(len(run.Cells), "cell", "cells"))
-	}
 	if hold != nil {
-		parts = append(parts, fewNames(hold)+map[bool]string{true: " holds", false: " hold"}[len(hold) == 1])
+		parts = append(parts, fewNames(hold)+plural(hold, " holds", " hold"))
 	}
 	if breaks != nil {
-		parts = append(parts, fewNames(breaks)+map[bool]string{true: " breaks", false: " break"}[len(breaks) == 1]+" (negative controls)")
+		parts = append(parts, fewNames(breaks)+plural(breaks, " breaks", " break")+" (negative controls)")
 	}
 	if may != nil {
 		parts = append(parts, fewNames(may)+" may do either")
 	}
-	return strings.Replace(strings.Join(parts, "; "), "; ", ": ", min(1, len(run.Cells)/2))
+	return over(run, parts)
 }
 
 // actual says what came of it.
@@ -208,19 +221,16 @@ func actual(run history.Run) string {
 		}
 	}
 	var parts []string
-	if len(run.Cells) > 1 {
-		parts = append(parts, "over "+count(len(run.Cells), "cell", "cells"))
-	}
 	if broken != nil {
 		parts = append(parts, fewNames(broken)+" broken")
 	}
 	if hold != nil {
-		parts = append(parts, fewNames(hold)+map[bool]string{true: " holds", false: " hold"}[len(hold) == 1])
+		parts = append(parts, fewNames(hold)+plural(hold, " holds", " hold"))
 	}
 	if unknown != nil {
 		parts = append(parts, fewNames(unknown)+" unknown")
 	}
-	return strings.Replace(strings.Join(parts, "; "), "; ", ": ", min(1, len(run.Cells)/2))
+	return over(run, parts)
 }
 
 // coverage says how much was tried.
