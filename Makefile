@@ -55,9 +55,10 @@ test-flaky: ## the concurrent parts, many times over
 	go test $(RACE) -count 20 -timeout 10m -run 'Kill|Parallel|Barrier|Play' ./harness/server/local ./harness/stress
 	go test $(RACE) -count 5 -timeout 10m -run 'Repeats|Misbehave|Deadlock|Wake' ./harness/explore
 
-test-thorough: ## what takes too long for test: every hazard and its safe form through the gate, 50 kills, every way and number of workers
+test-thorough: ## what takes too long for test: every hazard and its safe form through the gate, 50 kills, every way and number of workers, reports in a browser
 	INTERLOCK_TEST_KILLS=50 go test -count 1 -timeout 10m -run 'Killed' ./cmd/interlock
 	INTERLOCK_TEST_THOROUGH=1 go test -count 1 -timeout 10m ./harness/gate ./harness/ddl ./harness/explore ./harness/wire ./harness/isolation/... ./harness/server/embedded ./harness/load ./scenarios
+	INTERLOCK_TEST_THOROUGH=1 INTERLOCK_TEST_SCREENSHOTS=$(CURDIR)/interlock-out/screenshots go test -count 1 -timeout 5m ./reports
 	INTERLOCK_TEST_THOROUGH=1 go test -count 1 -timeout 10m -run 'Scripts/(gate|run|explore-anomalies)' ./cmd/interlock
 
 soundness: ## what the reduction leaves out, against all orders, for PROGRAMS random programs; takes long

@@ -1,4 +1,5 @@
-// Package reports renders a run: for a terminal, as JUnit XML, as Markdown, as JSON, and as annotations of a GitHub job.
+// Package reports renders a run: for a terminal, as JUnit XML, as Markdown, as a page for a browser, as JSON, and as annotations of a
+// GitHub job.
 //
 // Every renderer works from the run file alone, offline. What there is to say about a run is decided once, in a story; the renderers only
 // decide how it looks.

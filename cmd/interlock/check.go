@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/interlock-pg/interlock/harness"
 	"github.com/interlock-pg/interlock/harness/check"
-	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/scenarios"
 )
 
@@ -41,13 +39,8 @@ func (c *checkCommand) Run(ctx context.Context, out *output, pg *postgres) error
 		return err
 	}
 	result.Tool, result.Command = harness.Tool(), redactAll(os.Args)
-	if err := errors.Join(out.writeRun("check.json", result), out.print(result)); err != nil {
+	if err := errors.Join(saveWithPage(filepath.Join(out.Out, "check.json"), result), out.print(result)); err != nil {
 		return err
 	}
 	return verdict(result)
-}
-
-// writeRun writes a run file to the output directory.
-func (o *output) writeRun(name string, run history.Run) error {
-	return history.WriteFile(filepath.Join(o.Out, name), func(w io.Writer) error { return history.Encode(w, run) })
 }

@@ -187,7 +187,7 @@ func (o *output) finish(run *history.Run) error {
 		if run.Gate != nil {
 			more = " · findings.sarif"
 		}
-		defer fmt.Fprintf(o.stderr, "Reports: %s · junit.xml · summary.md%s\n", filepath.Join(o.Out, "run.json"), more)
+		defer fmt.Fprintf(o.stderr, "Reports: %s · junit.xml · summary.md · report.html%s\n", filepath.Join(o.Out, "run.json"), more)
 	}
 	return errors.Join(o.print(*run), err)
 }
@@ -225,7 +225,9 @@ func quote(path string) string {
 
 // writeReports writes every form of the run to the output directory.
 func (o *output) writeReports(run history.Run) error {
-	files := map[string]reports.Renderer{"junit.xml": reports.JUnit, "summary.md": reports.Markdown, "run.json": history.Encode}
+	files := map[string]reports.Renderer{
+		"junit.xml": reports.JUnit, "summary.md": reports.Markdown, "report.html": reports.HTML, "run.json": history.Encode,
+	}
 	if run.Gate != nil {
 		files["findings.sarif"] = reports.SARIF
 	}

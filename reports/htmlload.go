@@ -1,0 +1,421 @@
+package reports
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/interlock-pg/interlock/harness/history"
+)
+
+// What a page shows of a measurement; the run file has all of it.
+const (
+	mostArms   = 200 // in tables
+	mostLines  = 12  // in a chart
+	mostPoints = 300 // of one line
+)
+
+// loaded returns the verdict on a measurement, for as long as the story has none of its own.
+func loaded(run history.Run) (t tone, headline string, items []item) {
+	m := run.Load
+	n := map[tone]int{}
+	for _, a := range m.Arms {
+		it := item{group: "load", name: armName(a), tone: held}
+		for _, j := range a.Invariants {
+			at := attitude(j)
+			if at == bad && j.Verdict == history.Violated {
+				it.notes = append(it.notes, say("%s is broken", j.Invariant)+says(j.Says))
+			} else if at == bad {
+				it.notes = append(it.notes, say("%s did not break, and as a negative control must", j.Invariant))
+			}
+			it.tone = max(it.tone, at)
+		}
+		switch {
+		case a.Trouble != "":
+			it.tone, it.notes = max(it.tone, open), append(it.notes, say("not measured in full: %s", a.Trouble))
+		case a.Verdict != history.Held && a.Verdict != history.Violated, len(a.Invariants) == 0:
+			it.tone, it.notes = max(it.tone, open), append(it.notes, "its invariants were not judged")
+		case !a.AsExpected && it.tone < open:
+			it.tone, it.notes = bad, append(it.notes, "it is marked as not as expected, and its invariants do not say why")
+		}
+		n[it.tone]++
+		items = append(items, it)
+	}
+	missed, slower := 0, 0
+	for _, r := range m.Required {
+		if r.Verdict != history.Held {
+			missed++
+			words, at := "is not met", bad
+			if r.Verdict != history.Violated {
+				words, at = "could not be judged", open
+			}
+			items = append(items, item{group: "load", name: say("%s", r.Arm), tone: at, notes: []string{say("%s %s: it was %s", r.Says, words, r.Was)}})
+		}
+	}
+	if m.Baseline != nil {
+		for _, b := range m.Baseline.Against {
+			if b.Verdict == history.Violated {
+				slower++
+				items = append(items, item{group: "load", name: say("%s", b.Arm), tone: bad, notes: []string{say("slower than in %s: ", m.Baseline.File) + percent(b.Latency)}})
+			} else if b.Verdict != history.Held {
+				items = append(items, item{group: "load", name: say("%s", b.Arm), notes: []string{"not compared with the baseline" + says(b.Why)}}) // the run decides what that means
+			}
+		}
+	}
+	for _, it := range items {
+		t = max(t, it.tone)
+	}
+	switch {
+	case run.Trouble != "":
+		t, items = max(t, open), append(items, item{name: "load", tone: open, notes: []string{say("cut short: %s", run.Trouble)}})
+	case run.Verdict == history.Violated && t < bad:
+		t, items = bad, append(items, item{name: "load", tone: bad, notes: []string{"the verdict on the whole is violated, and its parts do not say why"}})
+	case run.Verdict != history.Held && run.Verdict != history.Violated:
+		t = max(t, open)
+	}
+	arms := count(len(m.Arms), "arm", "arms") + " measured side by side"
+	switch {
+	case len(m.Arms) == 0:
+		return max(t, open), "Unknown: nothing was measured.", items
+	case t == bad && n[bad] > 0:
+		headline = fmt.Sprintf("Violated: %d of %s broke what must hold", n[bad], arms)
+	case t == bad && missed > 0:
+		headline = count(missed, "threshold", "thresholds") + " not met: " + arms + ", and every invariant is as it must be"
+	case t == bad && slower > 0:
+		headline = fmt.Sprintf("Slower than the baseline: %d of %s", slower, arms)
+	case t == bad:
+		headline = "Not as it must be: " + arms
+	case t == open:
+		headline = "Unknown on the whole: " + arms
+	default:
+		headline = "As expected: " + arms + ", every invariant as it must be"
+	}
+	if len(m.Outages) > 0 {
+		headline += ", through " + count(len(m.Outages), "outage", "outages")
+	}
+	return t, headline + ".", items
+}
+
+func armName(a history.Arm) string {
+	words := say("%s", a.Name())
+	if a.At != 0 {
+		words += fmt.Sprintf(" at %d", a.At)
+	}
+	return words
+}
+
+// percent returns by how much a ratio is more or less than one, with its interval.
+func percent(r history.Ratio) string {
+	one := func(v float64) string {
+		switch p := (v - 1) * 100; {
+		case math.IsNaN(p) || math.IsInf(p, 0) || math.Abs(p) >= 1e6:
+			return "?"
+		case math.Round(p) < 0:
+			return fmt.Sprintf("−%.0f", -p)
+		default:
+			return fmt.Sprintf("+%.0f", math.Abs(p))
+		}
+	}
+	return one(r.Value) + nbsp + "% (" + one(r.Low) + nbsp + "to" + nbsp + one(r.High) + nbsp + "%)"
+}
+
+// load returns the section on what was measured.
+func (p *pageMaker) load() (section, error) {
+	s := section{ID: "load", Title: "Load"}
+	m := p.run.Load
+	if m == nil {
+		return s, nil
+	}
+	s.Lead = []string{shapeOf(m.Shape)}
+	ramp := slices.ContainsFunc(m.Arms, func(a history.Arm) bool { return a.Clients != m.Arms[0].Clients })
+	if _, err := p.add(&s, "grid", armTable(*m, ramp)); err != nil {
+		return s, err
+	}
+	shown := *m
+	plots := []plot{}
+	if ramp {
+		plots = append(plots, rampPlot(m.Arms, false), rampPlot(m.Arms, true))
+		shown.Arms = kneesOf(m.Arms)
+	} else if len(m.Arms) > 0 {
+		var bars []plotBar
+		for _, a := range m.Arms[:min(len(m.Arms), 40)] {
+			bars = append(bars, throughputBar(a))
+		}
+		if _, err := p.add(&s, "bars", barsOf(bars)); err != nil {
+			return s, err
+		}
+	}
+	plots = append(plots, percentilePlot(shown.Arms, ramp), seriesPlot(shown, ramp, false), seriesPlot(shown, ramp, true))
+	for _, one := range plots {
+		if !one.any() {
+			continue
+		}
+		if _, err := p.add(&s, "plot", one.view()); err != nil {
+			return s, err
+		}
+		p.plots = append(p.plots, one)
+	}
+	for _, t := range loadTables(*m) {
+		if len(t.rows) == 0 {
+			continue
+		}
+		if _, err := p.add(&s, "grid", gridOf(t)); err != nil {
+			return s, err
+		}
+	}
+	for _, f := range loadFolds(*m, ramp) {
+		if len(f.rows) == 0 {
+			continue
+		}
+		title := f.caption
+		f.caption = ""
+		if err := p.fold(&s, title, "grid", gridOf(f)); err != nil {
+			return s, err
+		}
+	}
+	s.After = []string{fmt.Sprintf("Measuring itself took %s of processor time in %s: %.1f%s%% of the machine's processors.", m.Harness.CPU.Short(), m.Harness.Wall.Short(),
+		m.Harness.Share*100, nbsp)}
+	return s, nil
+}
+
+func shapeOf(l history.LoadShape) string {
+	var parts []string
+	switch n := len(l.Clients); {
+	case n == 1:
+		parts = append(parts, count(l.Clients[0], "client", "clients"))
+	case n > 1:
+		parts = append(parts, fmt.Sprintf("a ramp of %d to %d clients", l.Clients[0], l.Clients[n-1]))
+	}
+	if l.Rate > 0 {
+		parts = append(parts, say("%.4g operations a second arrive (%s), whether the earlier ones are done or not", l.Rate, l.Arrivals))
+	} else {
+		parts = append(parts, "each goes on when it has its answer")
+	}
+	parts = append(parts, fmt.Sprintf("%s measured after %s of warm-up an arm, in turns of %s", l.For.Short(), l.Warmup.Short(), l.Slice.Short()))
+	if l.Devices > 0 {
+		parts = append(parts, count(l.Devices, "device", "devices")+fmt.Sprintf(" (Zipf exponent %.3g)", l.Zipf))
+	}
+	parts = append(parts, thousands(l.Rows)+" rows a table")
+	return sentence(strings.Join(parts, " · "))
+}
+
+func armTable(m history.Measurement, ramp bool) gridView {
+	g := gridView{Caption: "What each costs", Head: []string{
+		"arm", "invariants", "latency, against the base", "throughput a second, against the base", "mean", "p50", "p90", "p99", "p99.9", "max",
+	}}
+	if ramp {
+		g.Head[0] = "clients"
+	}
+	notes := []string{"In brackets: the interval in which the difference lies with 95 % confidence, from the turns that the arms took one after another."}
+	ratio := func(a history.Arm, r *history.Ratio) cellView {
+		switch {
+		case a.Base:
+			return cellView{Words: "the base"}
+		case r == nil:
+			return cellView{Words: "too few turns to say"}
+		}
+		return cellView{Words: percent(*r)}
+	}
+	for i, a := range m.Arms[:min(len(m.Arms), mostArms)] {
+		name := armName(a) + says(a.Says)
+		if i == 0 || ramp && name != g.Groups[len(g.Groups)-1].Title {
+			g.Groups = append(g.Groups, groupView{Title: map[bool]string{true: name}[ramp]})
+		}
+		if ramp {
+			name = fmt.Sprint(a.Clients)
+			if a.Knee {
+				name += " – the knee"
+			}
+		}
+		l := a.Latency
+		row := []cellView{{Words: name}, armVerdict(a), ratio(a, a.Cost), {Words: rate(a.Throughput)}}
+		if !a.Base && a.Speed != nil {
+			row[3].Words += "\n" + percent(*a.Speed)
+		}
+		for _, d := range []history.Duration{l.Mean, l.P50, l.P90, l.P99, l.P999, l.Max} {
+			row = append(row, cellView{Words: precise(d)})
+		}
+		group := &g.Groups[len(g.Groups)-1]
+		group.Rows = append(group.Rows, row)
+	}
+	if more := len(m.Arms) - mostArms; more > 0 {
+		notes = append(notes, fmt.Sprintf("%d arms more are in the run file.", more))
+	}
+	g.Groups = append(g.Groups, groupView{Notes: notes})
+	return g
+}
+
+func rate(perSecond float64) string {
+	if perSecond >= 100 && perSecond < 1e12 {
+		return thousands(int(perSecond + 0.5))
+	}
+	return fmt.Sprintf("%.3g", perSecond)
+}
+
+func armVerdict(a history.Arm) cellView {
+	worst, broke := held, []string{}
+	for _, j := range a.Invariants {
+		worst = max(worst, attitude(j))
+		if j.Verdict == history.Violated {
+			broke = append(broke, j.Invariant)
+		}
+	}
+	switch {
+	case a.Trouble != "":
+		return cellView{"? " + say("%s", a.Trouble), "open"}
+	case len(broke) > 0 && worst == bad:
+		return cellView{"!! " + list(broke) + " broken", "bad"}
+	case len(broke) > 0:
+		return cellView{"✗ " + list(broke) + " broken, as it may", "caught"}
+	case a.Verdict != history.Held || len(a.Invariants) == 0:
+		return cellView{"? unknown", "open"}
+	}
+	return cellView{strings.ReplaceAll("✓ held in "+count(a.Looks, "look", "looks"), " ", nbsp), "held"}
+}
+
+// kneesOf returns one arm of each ramp: its knee, or else its last.
+func kneesOf(arms []history.Arm) (few []history.Arm) {
+	for _, a := range arms {
+		i := slices.IndexFunc(few, func(b history.Arm) bool { return armName(a) == armName(b) })
+		switch {
+		case i < 0:
+			few = append(few, a)
+		case !few[i].Knee:
+			few[i] = a
+		}
+	}
+	return few
+}
+
+// loadTables returns what was required, what the baseline says, and when the server was away.
+func loadTables(m history.Measurement) []table {
+	required := table{caption: "thresholds", head: []string{"required", "of", "was", "verdict"}}
+	word := func(v history.Verdict, yes, no string) text {
+		switch v {
+		case history.Held:
+			return text{"✓ " + yes, held}
+		case history.Violated:
+			return text{"✗ " + no, bad}
+		}
+		return text{"? unknown", open}
+	}
+	for _, r := range m.Required {
+		required.rows = append(required.rows, []text{{words: say("%s", r.Says)}, {words: say("%s", r.Arm)}, {words: say("%s", r.Was)}, word(r.Verdict, "met", "not met")})
+	}
+	baseline := table{}
+	if b := m.Baseline; b != nil {
+		baseline = table{caption: say("against %s, where up to %.3g %% slower is as good", b.File, b.Tolerance*100), head: []string{"arm", "latency, against then", "verdict"}}
+		for _, arm := range b.Against {
+			ratio := percent(arm.Latency)
+			if arm.Why != "" {
+				ratio = say("%s", arm.Why)
+			}
+			baseline.rows = append(baseline.rows, []text{{words: say("%s", arm.Arm)}, {words: ratio}, word(arm.Verdict, "not slower", "slower")})
+		}
+	}
+	outages := table{caption: "outages", head: []string{"arm", "from", "to", "failed operations", "first error"}}
+	for _, o := range m.Outages[:min(len(m.Outages), mostArms)] {
+		outages.rows = append(outages.rows, []text{
+			{words: say("%s", cmp.Or(o.Arm, "all"))}, {words: o.Began.Short()}, {words: o.Ended.Short()}, {words: thousands(o.Errors)}, {words: say("%s", o.Why)},
+		})
+	}
+	if more := len(m.Outages) - len(outages.rows); more > 0 {
+		outages.notes = []string{fmt.Sprintf("and %d more, in the run file", more)}
+	}
+	return []table{required, baseline, outages}
+}
+
+// loadFolds returns the long tables.
+func loadFolds(m history.Measurement, ramp bool) []table {
+	kinds := table{caption: "Operations by kind and outcome", head: []string{"arm", "operation", "told", "count", "mean", "p50", "p99", "max"}}
+	errors := table{caption: "Errors and retries", head: []string{"arm", "retries", "errors by SQLSTATE or kind"}}
+	server := table{caption: "What the server says", head: []string{"arm", "commits", "rollbacks", "deadlocks", "WAL an operation", "temporary files", "found in buffers", "sessions were seen at"}}
+	grown := table{caption: "Tables and indexes that grew", head: []string{"arm", "relation", "before", "after", "dead rows"}}
+	for i, a := range m.Arms {
+		if i == mostArms {
+			for _, t := range []*table{&kinds, &errors, &server} {
+				t.notes = []string{fmt.Sprintf("and of %d arms more, in the run file", len(m.Arms)-i)}
+			}
+			break
+		}
+		name := legendName(a, ramp)
+		for _, k := range a.Kinds {
+			kinds.rows = append(kinds.rows, []text{
+				{words: name},
+				{words: say("%s", k.Kind)},
+				{words: say("%s", k.Outcome)},
+				{words: thousands(k.Count)},
+				{words: precise(k.Latency.Mean)},
+				{words: precise(k.Latency.P50)},
+				{words: precise(k.Latency.P99)},
+				{words: precise(k.Latency.Max)},
+			})
+		}
+		var kindsOf []string
+		for kind, n := range a.Errors {
+			kindsOf = append(kindsOf, thousands(n)+say(" × %s", kind))
+		}
+		slices.Sort(kindsOf)
+		if a.Retries > 0 || kindsOf != nil {
+			errors.rows = append(errors.rows, []text{{words: name}, {words: thousands(a.Retries)}, {words: cmp.Or(strings.Join(kindsOf, ", "), "none")}})
+		}
+		db := a.Database
+		var waits []string
+		for _, w := range db.Waits[:min(len(db.Waits), 4)] {
+			what := say("%s", cmp.Or(w.Type, "on the processor"))
+			if w.Event != "" {
+				what += say(" %s", w.Event)
+			}
+			waits = append(waits, fmt.Sprintf("%s %.0f%s%%", what, w.Share*100, nbsp))
+		}
+		wal, hit := "–", "–"
+		if a.Operations > 0 {
+			wal = size(db.WALBytes / int64(a.Operations))
+		}
+		if all := db.BlocksHit + db.BlocksRead; all > 0 {
+			hit = fmt.Sprintf("%.1f%s%%", float64(db.BlocksHit)/float64(all)*100, nbsp)
+		}
+		server.rows = append(server.rows, []text{
+			{words: name},
+			{words: thousands(int(db.Commits))},
+			{words: thousands(int(db.Rollbacks))},
+			{words: thousands(int(db.Deadlocks))},
+			{words: wal},
+			{words: thousands(int(db.TempFiles))},
+			{words: hit},
+			{words: cmp.Or(strings.Join(waits, ", "), "–")},
+		})
+		for _, r := range db.Relations[:min(len(db.Relations), mostRows)] {
+			dead := "–"
+			if !r.Index {
+				dead = thousands(int(r.Dead))
+			}
+			grown.rows = append(grown.rows, []text{{words: name}, {words: say("%s", r.Name)}, {words: size(r.Before)}, {words: size(r.After)}, {words: dead}})
+		}
+	}
+	return []table{kinds, errors, server, grown}
+}
+
+func legendName(a history.Arm, ramp bool) string {
+	if ramp {
+		return armName(a) + ", " + count(a.Clients, "client", "clients")
+	}
+	return armName(a)
+}
+
+// inSeconds returns a time as a number for a chart.
+func inSeconds(d history.Duration) float64 { return time.Duration(d).Seconds() }
+
+// millis is the same in milliseconds.
+func millis(d history.Duration) float64 { return float64(d) / 1e6 }
+
+// precise returns a latency to three figures.
+func precise(d history.Duration) string {
+	if v := millis(d); v < 1000 {
+		return fmt.Sprintf("%.3g", v) + nbsp + "ms"
+	}
+	return strings.ReplaceAll(d.Short(), " ", nbsp)
+}
