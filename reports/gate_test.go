@@ -50,7 +50,7 @@ func TestAMigrationShipsOnlyIfAllSaysSo(t *testing.T) {
 	ships := func(run history.Run) bool {
 		return strings.Contains(console(t, run), "\n2 migrations judged: 2 may ship.")
 	}
-	require.True(t, ships(gateRun("gate-clean")), "warnings, and what is silenced, do not count")
+	require.True(t, ships(recorded("gate-clean")), "warnings, and what is silenced, do not count")
 	for name, change := range map[string]func(*history.Run, *history.Judged){
 		"the run is unknown":     func(r *history.Run, _ *history.Judged) { r.Verdict = history.Unknown },
 		"the run has no verdict": func(r *history.Run, _ *history.Judged) { r.Gate.Migrations[0].Verdict = "" },
@@ -69,7 +69,7 @@ func TestAMigrationShipsOnlyIfAllSaysSo(t *testing.T) {
 		"what was silenced is no more":  func(_ *history.Run, j *history.Judged) { j.Findings[1].Allowed = "" },
 		"what was a warning is no more": func(_ *history.Run, j *history.Judged) { j.Findings[0].Level = history.LevelError },
 	} {
-		run := gateRun("gate-clean")
+		run := recorded("gate-clean")
 		change(&run, &run.Gate.Migrations[0])
 		require.False(t, ships(run), name)
 		var all struct {
@@ -80,7 +80,7 @@ func TestAMigrationShipsOnlyIfAllSaysSo(t *testing.T) {
 		require.NotZero(t, all.Failures+all.Errors, name)
 		require.Regexp(t, "(?m)^::(error|warning) ", render(t, reports.Annotations, run), name)
 	}
-	silenced := gateRun("gate-clean")
+	silenced := recorded("gate-clean")
 	silenced.Gate.Migrations[0].Trials[1].State = history.TrialFailed // by the finding that is silenced, and by nothing else
 	require.True(t, ships(silenced))
 	require.Contains(t, console(t, silenced), "populated ✗ ")
@@ -88,27 +88,27 @@ func TestAMigrationShipsOnlyIfAllSaysSo(t *testing.T) {
 }
 
 func TestTotals(t *testing.T) {
-	run := gateRun("gate-clean")
+	run := recorded("gate-clean")
 	run.Verdict = history.Violated
-	run.Gate.Migrations = append(run.Gate.Migrations, gateRun("gate-seed").Gate.Migrations...)
+	run.Gate.Migrations = append(run.Gate.Migrations, recorded("gate-seed").Gate.Migrations...)
 	require.Contains(t, console(t, run), "\n3 migrations judged: 2 may ship, 1 must not.")
-	run.Gate.Migrations = append(run.Gate.Migrations, gateRun("gate-full").Gate.Migrations[1])
+	run.Gate.Migrations = append(run.Gate.Migrations, recorded("gate-full").Gate.Migrations[1])
 	require.Contains(t, console(t, run), "\n4 migrations judged: 2 may ship, 1 must not, 1 could not be judged in full.")
 	require.Contains(t, console(t, emptyGate()), "\nNo migration to judge among those not in origin/main.")
-	run = gateRun("gate-full")
+	run = recorded("gate-full")
 	require.Contains(t, console(t, run), "cut short: the server changed under us")
 	require.Contains(t, render(t, reports.Markdown, run), "cut short: the server changed under us")
 }
 
 func TestNotesAreShort(t *testing.T) {
-	out := console(t, gateRun("gate-seed"))
+	out := console(t, recorded("gate-seed"))
 	require.Contains(t, out, "note: No query that is known here uses idx_inspection_schedules_active (index-unused).\n\n")
 	require.NotContains(t, out, "0 scans in 400 queries")
-	require.Contains(t, render(t, reports.Markdown, gateRun("gate-seed")), "0 scans in 400 queries")
+	require.Contains(t, render(t, reports.Markdown, recorded("gate-seed")), "0 scans in 400 queries")
 }
 
 func TestOnlyWhatDidNotPassHasDetailsOnTheConsole(t *testing.T) {
-	out, page := console(t, gateRun("gate-seed")), render(t, reports.Markdown, gateRun("gate-seed"))
+	out, page := console(t, recorded("gate-seed")), render(t, reports.Markdown, recorded("gate-seed"))
 	for details, shown := range map[string]bool{"52 keys planted": true, "SHARE on inspection": true, "same checksum": false} {
 		require.Equal(t, shown, strings.Contains(out, details), details)
 		require.Contains(t, html.UnescapeString(page), details)
@@ -127,7 +127,7 @@ func TestKeysThatStandInTheWay(t *testing.T) {
 		"the run file has these": {5, 52, "… and 47 more\n"},
 		"it has none":            {0, 52, "… and 52 more\n"},
 	} {
-		run := gateRun("gate-seed")
+		run := recorded("gate-seed")
 		keys := run.Gate.Migrations[0].Findings[1].Keys
 		keys.Rows, keys.Total = keys.Rows[:c.rows], c.total
 		out := console(t, run)
@@ -182,7 +182,7 @@ func TestNothingOnTheConsoleCommandsAJob(t *testing.T) {
 			require.NotRegexp(t, `(?m)^\s*::|##\[`, render(t, reports.Console(reports.Style{Width: columns}), run), name)
 		}
 	}
-	run := gateRun("gate-seed")
+	run := recorded("gate-seed")
 	run.Gate.Migrations[0].Findings[0].Rewrite.SQL = "SELECT x\n  ::stop-commands::y"
 	require.Contains(t, console(t, run), "/**/  ::stop-commands::y", "it can still be copied")
 	run.Gate.Migrations[0].Findings[2].Says = "##[error] " + strings.Repeat("word ", 18) + " ::error title=x::y ::error title=x::y ::error title=x::y"
@@ -248,7 +248,7 @@ func TestNothingIsKeptFromPeople(t *testing.T) {
 }
 
 func TestMarkdownOfManyMigrationsStaysBelowWhatGitHubTakes(t *testing.T) {
-	run := gateRun("gate-seed")
+	run := recorded("gate-seed")
 	for range 400 {
 		run.Gate.Migrations = append(run.Gate.Migrations, run.Gate.Migrations[0])
 	}

@@ -187,8 +187,8 @@ const faint = `(() => {
 func browsed() map[string]history.Run {
 	return map[string]history.Run{
 		"run": exploredRun(), "explore": exploreViolated(), "explore-deadlock": exploreDeadlock(), "explore-four": exploreFour(), "explore-held": exploreHeld(),
-		"stress": violatedRun(), "replay": replayedRun(history.Held, ""), "check": checkRun(true), "gate": gateRun("gate-full"), "gate-seed": gateRun("gate-seed"),
-		"load": gateRun("load-defences"), "load-ramp": gateRun("load-ramp"), "nasty": nastyInterleaving(),
+		"stress": violatedRun(), "replay": replayedRun(history.Held, ""), "check": checkRun(true), "gate": recorded("gate-full"), "gate-seed": recorded("gate-seed"),
+		"load": recorded("load-defences"), "load-ramp": recorded("load-ramp"), "nasty": nastyInterleaving(),
 	}
 }
 
@@ -306,14 +306,14 @@ func TestWithoutJavaScript(t *testing.T) {
 	p.run(chromedp.Click(chromedp.CSS("figure.lanes .steps summary")))
 	require.Contains(t, eval[string](p, `document.querySelector("figure.lanes .steps").innerText`), "$1 = 17 (integer)")
 
-	p = open(chromium, t, gateRun("load-defences"), 1280, withoutScripts())
+	p = open(chromium, t, recorded("load-defences"), 1280, withoutScripts())
 	require.Equal(t, 3, eval[int](p, `[...document.querySelectorAll("figure.plot[id] svg[role=img]")].filter((e) => e.getClientRects().length).length`))
 	p.shot("load-without-javascript-1280")
 }
 
 func TestChartsAreDrawn(t *testing.T) {
 	servertest.Slow(t)
-	p := open(chromium(t), t, gateRun("load-ramp"), 1280)
+	p := open(chromium(t), t, recorded("load-ramp"), 1280)
 	require.Equal(t, 5, eval[int](p, `document.querySelectorAll(".live canvas").length`))
 	require.Zero(t, eval[int](p, `[...document.querySelectorAll("figure.plot[id] svg[role=img]")].filter((e) => e.getClientRects().length).length`))
 	var charts []struct {

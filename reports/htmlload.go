@@ -18,87 +18,6 @@ const (
 	mostPoints = 300 // of one line
 )
 
-// loaded returns the verdict on a measurement, for as long as the story has none of its own.
-func loaded(run history.Run) (t tone, headline string, items []item) {
-	m := run.Load
-	n := map[tone]int{}
-	for _, a := range m.Arms {
-		it := item{group: "load", name: armName(a), tone: held}
-		for _, j := range a.Invariants {
-			at := attitude(j)
-			if at == bad && j.Verdict == history.Violated {
-				it.notes = append(it.notes, say("%s is broken", j.Invariant)+says(j.Says))
-			} else if at == bad {
-				it.notes = append(it.notes, say("%s did not break, and as a negative control must", j.Invariant))
-			}
-			it.tone = max(it.tone, at)
-		}
-		switch {
-		case a.Trouble != "":
-			it.tone, it.notes = max(it.tone, open), append(it.notes, say("not measured in full: %s", a.Trouble))
-		case a.Verdict != history.Held && a.Verdict != history.Violated, len(a.Invariants) == 0:
-			it.tone, it.notes = max(it.tone, open), append(it.notes, "its invariants were not judged")
-		case !a.AsExpected && it.tone < open:
-			it.tone, it.notes = bad, append(it.notes, "it is marked as not as expected, and its invariants do not say why")
-		}
-		n[it.tone]++
-		items = append(items, it)
-	}
-	missed, slower := 0, 0
-	for _, r := range m.Required {
-		if r.Verdict != history.Held {
-			missed++
-			words, at := "is not met", bad
-			if r.Verdict != history.Violated {
-				words, at = "could not be judged", open
-			}
-			items = append(items, item{group: "load", name: say("%s", r.Arm), tone: at, notes: []string{say("%s %s: it was %s", r.Says, words, r.Was)}})
-		}
-	}
-	if m.Baseline != nil {
-		for _, b := range m.Baseline.Against {
-			if b.Verdict == history.Violated {
-				slower++
-				items = append(items, item{group: "load", name: say("%s", b.Arm), tone: bad, notes: []string{say("slower than in %s: ", m.Baseline.File) + percent(b.Latency)}})
-			} else if b.Verdict != history.Held {
-				items = append(items, item{group: "load", name: say("%s", b.Arm), notes: []string{"not compared with the baseline" + says(b.Why)}}) // the run decides what that means
-			}
-		}
-	}
-	for _, it := range items {
-		t = max(t, it.tone)
-	}
-	switch {
-	case run.Trouble != "":
-		t, items = max(t, open), append(items, item{name: "load", tone: open, notes: []string{say("cut short: %s", run.Trouble)}})
-	case run.Verdict == history.Violated && t < bad:
-		t, items = bad, append(items, item{name: "load", tone: bad, notes: []string{"the verdict on the whole is violated, and its parts do not say why"}})
-	case run.Verdict != history.Held && run.Verdict != history.Violated:
-		t = max(t, open)
-	}
-	arms := count(len(m.Arms), "arm", "arms") + " measured side by side"
-	switch {
-	case len(m.Arms) == 0:
-		return max(t, open), "Unknown: nothing was measured.", items
-	case t == bad && n[bad] > 0:
-		headline = fmt.Sprintf("Violated: %d of %s broke what must hold", n[bad], arms)
-	case t == bad && missed > 0:
-		headline = count(missed, "threshold", "thresholds") + " not met: " + arms + ", and every invariant is as it must be"
-	case t == bad && slower > 0:
-		headline = fmt.Sprintf("Slower than the baseline: %d of %s", slower, arms)
-	case t == bad:
-		headline = "Not as it must be: " + arms
-	case t == open:
-		headline = "Unknown on the whole: " + arms
-	default:
-		headline = "As expected: " + arms + ", every invariant as it must be"
-	}
-	if len(m.Outages) > 0 {
-		headline += ", through " + count(len(m.Outages), "outage", "outages")
-	}
-	return t, headline + ".", items
-}
-
 func armName(a history.Arm) string {
 	words := say("%s", a.Name())
 	if a.At != 0 {
@@ -158,10 +77,7 @@ func (p *pageMaker) load() (section, error) {
 		}
 		p.plots = append(p.plots, one)
 	}
-	for _, t := range loadTables(*m) {
-		if len(t.rows) == 0 {
-			continue
-		}
+	for _, t := range besides(*m) {
 		if _, err := p.add(&s, "grid", gridOf(t)); err != nil {
 			return s, err
 		}
@@ -176,8 +92,7 @@ func (p *pageMaker) load() (section, error) {
 			return s, err
 		}
 	}
-	s.After = []string{fmt.Sprintf("Measuring itself took %s of processor time in %s: %.1f%s%% of the machine's processors.", m.Harness.CPU.Short(), m.Harness.Wall.Short(),
-		m.Harness.Share*100, nbsp)}
+	s.After = p.story.legend
 	return s, nil
 }
 
@@ -248,6 +163,7 @@ func armTable(m history.Measurement, ramp bool) gridView {
 	return g
 }
 
+// rate returns so many a second.
 func rate(perSecond float64) string {
 	if perSecond >= 100 && perSecond < 1e12 {
 		return thousands(int(perSecond + 0.5))
@@ -288,44 +204,6 @@ func kneesOf(arms []history.Arm) (few []history.Arm) {
 		}
 	}
 	return few
-}
-
-// loadTables returns what was required, what the baseline says, and when the server was away.
-func loadTables(m history.Measurement) []table {
-	required := table{caption: "thresholds", head: []string{"required", "of", "was", "verdict"}}
-	word := func(v history.Verdict, yes, no string) text {
-		switch v {
-		case history.Held:
-			return text{"✓ " + yes, held}
-		case history.Violated:
-			return text{"✗ " + no, bad}
-		}
-		return text{"? unknown", open}
-	}
-	for _, r := range m.Required {
-		required.rows = append(required.rows, []text{{words: say("%s", r.Says)}, {words: say("%s", r.Arm)}, {words: say("%s", r.Was)}, word(r.Verdict, "met", "not met")})
-	}
-	baseline := table{}
-	if b := m.Baseline; b != nil {
-		baseline = table{caption: say("against %s, where up to %.3g %% slower is as good", b.File, b.Tolerance*100), head: []string{"arm", "latency, against then", "verdict"}}
-		for _, arm := range b.Against {
-			ratio := percent(arm.Latency)
-			if arm.Why != "" {
-				ratio = say("%s", arm.Why)
-			}
-			baseline.rows = append(baseline.rows, []text{{words: say("%s", arm.Arm)}, {words: ratio}, word(arm.Verdict, "not slower", "slower")})
-		}
-	}
-	outages := table{caption: "outages", head: []string{"arm", "from", "to", "failed operations", "first error"}}
-	for _, o := range m.Outages[:min(len(m.Outages), mostArms)] {
-		outages.rows = append(outages.rows, []text{
-			{words: say("%s", cmp.Or(o.Arm, "all"))}, {words: o.Began.Short()}, {words: o.Ended.Short()}, {words: thousands(o.Errors)}, {words: say("%s", o.Why)},
-		})
-	}
-	if more := len(m.Outages) - len(outages.rows); more > 0 {
-		outages.notes = []string{fmt.Sprintf("and %d more, in the run file", more)}
-	}
-	return []table{required, baseline, outages}
 }
 
 // loadFolds returns the long tables.

@@ -13,6 +13,9 @@ import (
 
 // matrix returns the tables of the story, with what their marks mean. Those that have the same columns become one.
 func (p *pageMaker) matrix() (section, error) {
+	if p.run.Kind == history.KindLoad { // its own section has them, and more
+		return section{}, nil
+	}
 	s := section{ID: "matrix", Title: "Everything that was judged", After: p.story.legend}
 	switch p.run.Kind {
 	case history.KindRun, "":
@@ -21,8 +24,6 @@ func (p *pageMaker) matrix() (section, error) {
 		s.Title = "What was explored"
 	case history.KindRepair:
 		s.Title = "Groups and what becomes of them"
-	case history.KindLoad:
-		s.Title = "More on the run"
 	}
 	left := 0
 	for i := 0; i < len(p.story.tables); {

@@ -23,13 +23,8 @@ type verdictView struct {
 type noteView struct{ Tone, Mark, Name, Says string }
 
 func (p *pageMaker) verdict() verdictView {
-	t, headline := p.story.tone, p.story.headline
-	items := p.story.items
-	if known := slices.ContainsFunc(items, func(it item) bool { return it.group != "interlock" }); p.run.Load != nil && !known {
-		t, headline, items = loaded(p.run)
-	}
-	v := verdictView{Headline: headline}
-	switch t {
+	v := verdictView{Headline: p.story.headline}
+	switch p.story.tone {
 	case bad:
 		v.Tone, v.Mark, v.Word = "bad", "✗", "Violated"
 	case open, plain:
@@ -40,7 +35,7 @@ func (p *pageMaker) verdict() verdictView {
 	if p.run.Kind == history.KindGate || p.run.Kind == history.KindRun || p.run.Kind == "" {
 		v.Word = map[string]string{"bad": "Not as it must be", "open": "Unknown", "held": "As it must be"}[v.Tone]
 	}
-	for _, it := range items {
+	for _, it := range p.story.items {
 		for _, note := range it.notes {
 			v.Notes = append(v.Notes, noteView{it.tone.class(), it.tone.mark(), it.name, note})
 		}

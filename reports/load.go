@@ -33,12 +33,16 @@ func (s *story) load(run history.Run) func(tone) string {
 	s.legend = loadLegend(m)
 	missed := s.required(m)
 	slower := s.baseline(m)
-	s.outages(m)
+	s.tables = append(s.tables, besides(m)...)
 	for _, lacking := range m.Lacking {
 		s.legend = append(s.legend, say("Not measured: %s", lacking))
 	}
 
 	arms := count(len(m.Arms), "arm", "arms")
+	through := ""
+	if len(m.Outages) > 0 {
+		through = ", through " + count(len(m.Outages), "outage", "outages")
+	}
 	return func(t tone) string {
 		counts := fmt.Sprintf("%d of %s held", n[held], arms)
 		if n[allowed] > 0 {
@@ -64,7 +68,7 @@ func (s *story) load(run history.Run) func(tone) string {
 		case t == open:
 			return "Unknown: " + counts + "."
 		}
-		return "Held under load: " + counts + "."
+		return "Held under load: " + counts + through + "."
 	}
 }
 
@@ -78,8 +82,8 @@ func scenariosOf(m history.Measurement) (names []string) {
 	return names
 }
 
-// armName names an arm within its scenario, as "constraint at 3"; clients are named where they differ.
-func armName(a history.Arm, m history.Measurement) string {
+// armLabel names an arm within its scenario, as "constraint at 3"; clients are named where they differ.
+func armLabel(a history.Arm, m history.Measurement) string {
 	name := cmp.Or(a.Variant, a.Scenario)
 	if a.At != 0 {
 		name += fmt.Sprintf(" at %d", a.At)
@@ -92,7 +96,7 @@ func armName(a history.Arm, m history.Measurement) string {
 
 // measured returns an arm as an item.
 func measured(a history.Arm, m history.Measurement) item {
-	it := item{group: say("%s", a.Scenario), name: say("%s ", a.Scenario) + armName(a, m), tone: held, took: a.Measured}
+	it := item{group: say("%s", a.Scenario), name: say("%s ", a.Scenario) + armLabel(a, m), tone: held, took: a.Measured}
 	var broken, may []string
 	for _, j := range a.Invariants {
 		switch attitude(j) {
@@ -103,9 +107,13 @@ func measured(a history.Arm, m history.Measurement) item {
 		case allowed, caught:
 			may = append(may, say("%s", j.Invariant))
 			it.tone = max(it.tone, allowed)
+		case plain, held:
 		case open:
 			it.tone = max(it.tone, open)
 		}
+	}
+	if a.Trouble != "" || a.Verdict != history.Held && a.Verdict != history.Violated {
+		it.tone = max(it.tone, open)
 	}
 	switch it.tone {
 	case bad:
@@ -119,9 +127,9 @@ func measured(a history.Arm, m history.Measurement) item {
 		for _, j := range a.Invariants {
 			names = append(names, say("%s", j.Invariant))
 		}
-		it.brief = held.mark() + nbsp + "holds"
-		if len(names) > 0 {
-			it.brief = held.mark() + nbsp + strings.Join(names, " ")
+		it.brief = held.mark() + nbsp + strings.Join(names, " ")
+		if len(names) == 0 {
+			it.tone, it.brief = plain, "none"
 		}
 	}
 	for _, v := range a.Violations {
@@ -148,7 +156,7 @@ func costs(scenario string, m history.Measurement) table {
 		}
 	}
 	compared := slices.ContainsFunc(m.Arms, func(a history.Arm) bool { return a.Scenario == scenario && a.Cost != nil })
-	t := table{caption: say("%s: what it costs", scenario), head: []string{"", "operations/s", "median", "99 %", "refused", "failed", "invariants"}}
+	t := table{caption: say("%s: what it costs", scenario), head: []string{"", "operations/s", "median", "99 %", "invariants"}}
 	if compared {
 		t.head = slices.Insert(t.head, 4, "latency")
 	}
@@ -156,7 +164,7 @@ func costs(scenario string, m history.Measurement) table {
 		if a.Scenario != scenario {
 			continue
 		}
-		name := armName(a, m)
+		name := armLabel(a, m)
 		if a.Knee {
 			name += " (the knee)"
 		}
@@ -167,18 +175,16 @@ func costs(scenario string, m history.Measurement) table {
 		case a.Cost != nil:
 			latency.words = interval(*a.Cost)
 		}
-		refused, failed := outcome(a, "conflict"), outcome(a, "failed")+outcome(a, "unknown")
 		it := measured(a, m)
 		row := []text{
-			{words: name}, {words: rate(a.Throughput)}, {words: fine(a.Latency.P50)}, {words: fine(a.Latency.P99)},
-			{words: percent(refused, a.Operations)}, {words: percent(failed, a.Operations)}, {it.brief, it.tone},
+			{words: name}, {words: rate(a.Throughput)}, {words: precise(a.Latency.P50)}, {words: precise(a.Latency.P99)}, {it.brief, it.tone},
 		}
 		if compared {
 			row = slices.Insert(row, 4, latency)
 		}
 		t.rows = append(t.rows, row)
 		if a.Says != "" && len(m.Shape.Clients) == 1 {
-			t.notes = append(t.notes, say("%s: %s", armName(a, m), a.Says))
+			t.notes = append(t.notes, say("%s: %s", armLabel(a, m), a.Says))
 		}
 	}
 	if compared {
@@ -192,7 +198,7 @@ const fewArms = 2
 
 // kinds is the table of what one arm's operations were told, and how long each took.
 func kinds(a history.Arm, m history.Measurement) table {
-	t := table{caption: say("%s ", a.Scenario) + armName(a, m) + ": its operations", head: []string{"", "told", "how many", "a second", "median", "90 %", "99 %", "99.9 %", "most"}}
+	t := table{caption: say("%s ", a.Scenario) + armLabel(a, m) + ": its operations", head: []string{"", "told", "how many", "a second", "median", "90 %", "99 %", "99.9 %", "most"}}
 	for _, k := range a.Kinds {
 		perSecond := 0.0
 		if a.Measured > 0 {
@@ -200,33 +206,26 @@ func kinds(a history.Arm, m history.Measurement) table {
 		}
 		t.rows = append(t.rows, []text{
 			{words: say("%s", k.Kind)}, {words: say("%s", k.Outcome)}, {words: thousands(k.Count)}, {words: rate(perSecond)},
-			{words: fine(k.Latency.P50)}, {words: fine(k.Latency.P90)}, {words: fine(k.Latency.P99)}, {words: fine(k.Latency.P999)}, {words: fine(k.Latency.Max)},
+			{words: precise(k.Latency.P50)}, {words: precise(k.Latency.P90)}, {words: precise(k.Latency.P99)}, {words: precise(k.Latency.P999)}, {words: precise(k.Latency.Max)},
 		})
 	}
 	return t
 }
 
-// served is the table of what the server did for each.
+// served is the table of what came of each arm's operations, and of what the server did for them.
 func served(scenario string, m history.Measurement) table {
-	t := table{caption: say("%s: what the server did", scenario), head: []string{"", "waits for", "retries", "deadlocks", "WAL an operation", "cache hits", "grew by"}}
+	t := table{caption: say("%s: what came of it", scenario), head: []string{"", "refused", "failed", "retries", "deadlocks", "WAL an operation", "waited for"}}
 	for _, a := range m.Arms {
 		if a.Scenario != scenario {
 			continue
 		}
-		d := a.Database
-		wal, hits := "–", "–"
+		wal := "–"
 		if a.Operations > 0 {
-			wal = size(d.WALBytes / int64(a.Operations))
-		}
-		if all := d.BlocksHit + d.BlocksRead; all > 0 {
-			hits = fmt.Sprintf("%.1f %%", 100*float64(d.BlocksHit)/float64(all))
-		}
-		grew := int64(0)
-		for _, r := range d.Relations {
-			grew += r.After - r.Before
+			wal = size(a.Database.WALBytes / int64(a.Operations))
 		}
 		t.rows = append(t.rows, []text{
-			{words: armName(a, m)}, {words: waits(d)}, {words: percent(a.Retries, a.Operations)}, {words: thousands(int(d.Deadlocks))}, {words: wal}, {words: hits}, {words: size(max(grew, 0))},
+			{words: armLabel(a, m)}, {words: portion(outcome(a, "conflict"), a.Operations)}, {words: portion(outcome(a, "failed")+outcome(a, "unknown"), a.Operations)},
+			{words: portion(a.Retries, a.Operations)}, {words: thousands(int(a.Database.Deadlocks))}, {words: wal}, {words: waits(a.Database)},
 		})
 	}
 	return t
@@ -281,35 +280,26 @@ func cheapest(m history.Measurement) string {
 			}
 		}
 		if best != nil {
-			parts = append(parts, say("%s for %s", armName(*best, m), scenario)+" ("+surcharge(best.Cost.Value)+")")
+			parts = append(parts, say("%s for %s", armLabel(*best, m), scenario)+" ("+surcharge(best.Cost.Value)+")")
 		}
 	}
 	if parts == nil {
 		return ""
 	}
-	return "The cheapest that must hold, and did: " + list(parts) + "."
+	return "The cheapest that must hold, and did: " + strings.Join(parts, ", ") + "."
 }
 
 // required adds the thresholds to the story and returns how many are not met.
 func (s *story) required(m history.Measurement) (missed int) {
-	t := table{caption: "required", head: []string{"threshold", "arm", "was", ""}}
 	for _, r := range m.Required {
-		it := item{group: "required", name: say("%s, %s", r.Says, r.Arm), tone: held}
-		word := held.mark() + nbsp + "met"
-		switch r.Verdict {
-		case history.Violated:
-			missed++
-			it.tone, word = bad, bad.mark()+nbsp+"not met"
+		it := item{group: "required", name: say("%s, %s", r.Says, r.Arm), tone: standingOf(r.Verdict)}
+		if it.tone != held {
 			it.notes = []string{say("it was %s", r.Was)}
-		case history.Unknown:
-			it.tone, word = open, "? unknown"
-			it.notes = []string{say("%s", r.Was)}
 		}
-		t.rows = append(t.rows, []text{{words: say("%s", r.Says)}, {words: say("%s", r.Arm)}, {words: say("%s", r.Was)}, {word, it.tone}})
+		if it.tone == bad {
+			missed++
+		}
 		s.items = append(s.items, it)
-	}
-	if len(t.rows) > 0 {
-		s.tables = append(s.tables, t)
 	}
 	return missed
 }
@@ -319,49 +309,67 @@ func (s *story) baseline(m history.Measurement) (slower int) {
 	if m.Baseline == nil {
 		return 0
 	}
-	t := table{
-		caption: say("latency against %s", m.Baseline.File), head: []string{"arm", "now over then", ""},
-		notes: []string{fmt.Sprintf("each as a multiple of the yardstick of its own turns; up to %s is as good", surcharge(1+m.Baseline.Tolerance))},
-	}
 	for _, a := range m.Baseline.Against {
-		it := item{group: "baseline", name: say("%s against the baseline", a.Arm), tone: held}
-		row := []text{{words: say("%s", a.Arm)}, {words: interval(a.Latency)}, {words: held.mark() + nbsp + "as good"}}
-		switch {
-		case a.Why != "":
-			it.tone = plain
-			row[1].words, row[2].words = "–", say("not compared: %s", a.Why)
-		case a.Verdict == history.Violated:
+		if a.Why != "" { // the table says so
+			continue
+		}
+		it := item{group: "baseline", name: say("%s against the baseline", a.Arm), tone: standingOf(a.Verdict)}
+		if it.tone == bad {
 			slower++
-			it.tone, it.notes = bad, []string{"slower: " + row[1].words}
-			row[2].words = bad.mark() + nbsp + "slower"
+			it.notes = []string{"slower: " + interval(a.Latency)}
 		}
-		row[2].tone = it.tone
-		t.rows = append(t.rows, row)
-		if it.tone != plain {
-			s.items = append(s.items, it)
-		}
+		s.items = append(s.items, it)
 	}
-	s.tables = append(s.tables, t)
 	return slower
 }
 
-// outages adds the times without a server to the story.
-func (s *story) outages(m history.Measurement) {
-	if len(m.Outages) == 0 {
-		return
+// standingOf is how a verdict on what need not be explained is to be taken.
+func standingOf(v history.Verdict) tone {
+	switch v {
+	case history.Held:
+		return held
+	case history.Violated:
+		return bad
+	}
+	return open
+}
+
+// besides are the tables of what was required, of the comparison with an earlier run, and of the times without a server, as far as there are any.
+func besides(m history.Measurement) (tables []table) {
+	word := func(v history.Verdict, yes, no string) text {
+		t := standingOf(v)
+		return text{t.mark() + nbsp + map[tone]string{held: yes, bad: no, open: "unknown"}[t], t}
+	}
+	required := table{caption: "required", head: []string{"threshold", "arm", "was", ""}}
+	for _, r := range m.Required {
+		required.rows = append(required.rows, []text{{words: say("%s", r.Says)}, {words: say("%s", r.Arm)}, {words: say("%s", r.Was)}, word(r.Verdict, "met", "not met")})
+	}
+	tables = append(tables, required)
+	if b := m.Baseline; b != nil {
+		against := table{
+			caption: say("latency against %s", b.File), head: []string{"arm", "now over then", ""},
+			notes: []string{"each as a multiple of the yardstick of its own turns; up to " + surcharge(1+b.Tolerance) + " is as good"},
+		}
+		for _, a := range b.Against {
+			row := []text{{words: say("%s", a.Arm)}, {words: interval(a.Latency)}, word(a.Verdict, "as good", "slower")}
+			if a.Why != "" {
+				row[1], row[2] = text{words: "–"}, text{words: say("not compared: %s", a.Why)}
+			}
+			against.rows = append(against.rows, row)
+		}
+		tables = append(tables, against)
 	}
 	const most = 10
-	t := table{caption: "when the server did not serve", head: []string{"arm", "from", "for", "failed", "why"}}
-	for i, o := range m.Outages {
-		if i == most {
-			t.notes = append(t.notes, count(len(m.Outages)-most, "more is", "more are")+" in the run file")
-			break
-		}
-		t.rows = append(t.rows, []text{
+	away := table{caption: "when the server did not serve", head: []string{"arm", "from", "for", "failed", "why"}}
+	for _, o := range m.Outages[:min(len(m.Outages), most)] {
+		away.rows = append(away.rows, []text{
 			{words: say("%s", o.Arm)}, {words: o.Began.Short()}, {words: (o.Ended - o.Began).Short()}, {words: thousands(o.Errors)}, {words: say("%s", o.Why)},
 		})
 	}
-	s.tables = append(s.tables, t)
+	if more := len(m.Outages) - most; more > 0 {
+		away.notes = []string{count(more, "more is", "more are") + " in the run file"}
+	}
+	return slices.DeleteFunc(append(tables, away), func(t table) bool { return len(t.rows) == 0 })
 }
 
 // outcome counts the operations of an arm that were told so.
@@ -382,23 +390,8 @@ func interval(r history.Ratio) string {
 // surcharge returns a quotient as what it adds, as "+26 %".
 func surcharge(ratio float64) string { return fmt.Sprintf("%+.0f%s%%", 100*(ratio-1), nbsp) }
 
-// fine returns a latency to three figures.
-func fine(d history.Duration) string {
-	if t := time.Duration(d); t < time.Millisecond {
-		return fmt.Sprintf("%d µs", t.Microseconds())
-	}
-	return d.Short()
-}
-
-// rate returns so many a second.
-func rate(perSecond float64) string {
-	if perSecond < 10 {
-		return fmt.Sprintf("%.1f", perSecond)
-	}
-	return thousands(int(perSecond + 0.5))
-}
-
-func percent(part, of int) string {
+// portion returns a part of a whole in per cent.
+func portion(part, of int) string {
 	switch {
 	case part == 0 || of == 0:
 		return "0"

@@ -401,8 +401,8 @@ func TestRedactCommandsAndPlaces(t *testing.T) {
 }
 
 func TestAMigrationsOwnSQLIsCode(t *testing.T) {
-	run := reports.Redact(gateRun("gate-seed"))
-	was := gateRun("gate-seed").Gate.Migrations[0]
+	run := reports.Redact(recorded("gate-seed"))
+	was := recorded("gate-seed").Gate.Migrations[0]
 	is := run.Gate.Migrations[0]
 	require.Equal(t, was.Statements, is.Statements)
 	require.Equal(t, was.Findings[1].Statement, is.Findings[1].Statement)

@@ -8,8 +8,8 @@ import (
 	"github.com/interlock-pg/interlock/harness/history"
 )
 
-// gateRun reads one of the runs in testdata.
-func gateRun(name string) history.Run {
+// recorded reads one of the runs in testdata.
+func recorded(name string) history.Run {
 	file, err := os.Open(filepath.Join("testdata", name+".json"))
 	if err != nil {
 		panic(err)
@@ -24,7 +24,7 @@ func gateRun(name string) history.Run {
 
 // nastyGate has nasty content wherever a gate holds text.
 func nastyGate() history.Run {
-	run := gateRun("gate-seed")
+	run := recorded("gate-seed")
 	run.Gate.Base = nasty[4]
 	j := &run.Gate.Migrations[0]
 	j.Path, j.Changes, j.NotCovered = nasty[8]+nasty[1]+nasty[3], slices.Clone(nasty), slices.Clone(nasty)
@@ -51,14 +51,14 @@ func nastyGate() history.Run {
 
 // emptyGate found nothing to judge.
 func emptyGate() history.Run {
-	run := gateRun("gate-clean")
+	run := recorded("gate-clean")
 	run.Gate.Migrations = nil
 	return run
 }
 
 func gateSamples() map[string]history.Run {
 	return map[string]history.Run{
-		"gate-seed": gateRun("gate-seed"), "gate-clean": gateRun("gate-clean"), "gate-full": gateRun("gate-full"), "gate-none": emptyGate(),
+		"gate-seed": recorded("gate-seed"), "gate-clean": recorded("gate-clean"), "gate-full": recorded("gate-full"), "gate-none": emptyGate(),
 		"gate-nasty": nastyGate(),
 	}
 }

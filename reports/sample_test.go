@@ -287,7 +287,7 @@ func samples() map[string]history.Run {
 		"explore-held": exploreHeld(), "explore-unknown": exploreUnknown(), "explore-four": exploreFour(), "explored": exploredRun(),
 		"replay-interleaving": replayedRun(history.Violated, ""), "replay-gone": replayedRun(history.Held, ""),
 		"replay-unsteady": replayedRun(history.Unknown, "the search diverged"), "replay-not-applicable": notApplicableRun(),
-		"nasty-interleaving": nastyInterleaving(), "saved": savedRun(),
+		"nasty-interleaving": nastyInterleaving(), "saved": savedRun(), "load-defences": recorded("load-defences"), "load-ramp": recorded("load-ramp"),
 	}
 	maps.Copy(all, gateSamples())
 	return all

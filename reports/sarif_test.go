@@ -144,7 +144,7 @@ func TestGoldenSARIF(t *testing.T) {
 }
 
 func TestSARIFOfFindings(t *testing.T) {
-	seed := sarif(t, gateRun("gate-seed")).Runs[0]
+	seed := sarif(t, recorded("gate-seed")).Runs[0]
 	require.Equal(t, "interlock/gate", seed.AutomationDetails.ID)
 	require.Len(t, seed.Results, 5)
 	i := slices.IndexFunc(seed.Results, func(r result) bool { return r.RuleID == "index-not-immutable" })
@@ -160,11 +160,11 @@ func TestSARIFOfFindings(t *testing.T) {
 	require.Nil(t, seed.Results[slices.IndexFunc(seed.Results, func(r result) bool { return r.RuleID == "lock-timeout-missing" })].
 		Locations[0].PhysicalLocation.Region, "it is about the whole file")
 
-	clean := sarif(t, gateRun("gate-clean")).Runs[0]
+	clean := sarif(t, recorded("gate-clean")).Runs[0]
 	i = slices.IndexFunc(clean.Results, func(r result) bool { return r.RuleID == "table-rewritten" })
 	require.Equal(t, "at most 200 rows in production, see OPS-12", (*clean.Results[i].Suppressions)[0].Justification)
 
-	full := sarif(t, gateRun("gate-full")).Runs[0]
+	full := sarif(t, recorded("gate-full")).Runs[0]
 	require.Empty(t, full.Results, "what the environment did is not the migration's")
 	require.False(t, *full.Invocations[0].ExecutionSuccessful)
 	require.Len(t, full.Invocations[0].ToolExecutionNotifications, 2)
@@ -172,7 +172,7 @@ func TestSARIFOfFindings(t *testing.T) {
 
 func TestFingerprintsOutliveMoves(t *testing.T) {
 	prints := func(change func(f *history.Finding)) map[string]string {
-		run := gateRun("gate-seed")
+		run := recorded("gate-seed")
 		change(&run.Gate.Migrations[0].Findings[2])
 		for _, r := range sarif(t, run).Runs[0].Results {
 			if strings.Contains(r.Message.Text, "IMMUTABLE") {
@@ -193,7 +193,7 @@ func TestPathsInSARIF(t *testing.T) {
 	for path, want := range map[string]string{
 		"./db/1.sql": "db/1.sql", "db/a b#1?.sql": "db/a%20b%231%3F.sql", "C:x.sql": "./C:x.sql", "db/한국.sql": "db/%ED%95%9C%EA%B5%AD.sql",
 	} {
-		run := gateRun("gate-seed")
+		run := recorded("gate-seed")
 		run.Gate.Migrations[0].Findings = run.Gate.Migrations[0].Findings[:1]
 		run.Gate.Migrations[0].Findings[0].File = path
 		require.Equal(t, want, sarif(t, run).Runs[0].Results[0].Locations[0].PhysicalLocation.ArtifactLocation.URI)
@@ -202,6 +202,6 @@ func TestPathsInSARIF(t *testing.T) {
 
 func TestSARIFIsForGatesOnly(t *testing.T) {
 	require.ErrorContains(t, reports.SARIF(new(strings.Builder), violatedRun()), "another format")
-	require.ErrorContains(t, reports.SARIF(full{}, gateRun("gate-seed")), "no space left")
+	require.ErrorContains(t, reports.SARIF(full{}, recorded("gate-seed")), "no space left")
 	sarif(t, history.Run{Kind: history.KindGate})
 }
