@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"time"
@@ -39,7 +38,7 @@ func (c *checkCommand) Run(ctx context.Context, out *output, pg *postgres) error
 		return err
 	}
 	result.Tool, result.Command = harness.Tool(), redactAll(os.Args)
-	if err := errors.Join(saveWithPage(filepath.Join(out.Out, "check.json"), result), out.print(result)); err != nil {
+	if err := out.saveAndPrint(filepath.Join(out.Out, "check.json"), result); err != nil {
 		return err
 	}
 	return verdict(result)

@@ -66,9 +66,11 @@ type commandLine struct {
 
 // output is what all commands share about what they print and where they write.
 type output struct {
-	Out   string `help:"Directory for reports and run files." default:"interlock-out" placeholder:"DIR" group:"Output"`
-	JSON  bool   `help:"Print the run as JSON on standard output." group:"Output"`
-	Quiet bool   `help:"Print the verdict only." short:"q" group:"Output"`
+	Out    string `help:"Directory for reports and run files." default:"interlock-out" placeholder:"DIR" group:"Output"`
+	JSON   bool   `help:"Print the run as JSON on standard output." group:"Output"`
+	Quiet  bool   `help:"Print the verdict only." short:"q" group:"Output"`
+	HTML   string `help:"Write the page for a browser to this file as well; '-' is standard output." name:"html" placeholder:"FILE" group:"Output"`
+	Redact bool   `help:"Hide what comes from your data in everything that is printed and in every report; equal values stay equal. Run files stay as they are: they are for repeating." group:"Output"`
 
 	stdout, stderr io.Writer
 }

@@ -115,7 +115,7 @@ func (c *repairCommand) finish(out *output, run history.Run, trouble error, name
 	if filepath.Ext(out.Out) == ".json" {
 		path = out.Out
 	}
-	err := errors.Join(saveWithPage(path, run), out.print(run))
+	err := out.saveAndPrint(path, run)
 	switch r := run.Repair; {
 	case out.Quiet:
 	case r.Undone != nil:

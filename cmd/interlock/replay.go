@@ -64,7 +64,7 @@ func (c *replayCommand) Run(ctx context.Context, out *output, pg *postgres) erro
 	set.describe(&result)
 	result.Command = redactAll(os.Args)
 	if err == nil {
-		err = out.print(result)
+		err = out.print(out.shown(result))
 	}
 	if err = errors.Join(err, srv.Stop(context.WithoutCancel(ctx))); err != nil {
 		return err

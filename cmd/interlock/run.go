@@ -178,18 +178,24 @@ func (o *output) progress() *reports.Progress {
 // finish writes the run's reports to the output directory and prints it.
 func (o *output) finish(run *history.Run) error {
 	run.Command = redactAll(os.Args)
-	err := o.writeCounterexamples(run)
-	if err == nil {
-		err = o.writeReports(*run)
+	if err := o.writeCounterexamples(run); err != nil {
+		return errors.Join(o.print(o.shown(*run)), err)
+	}
+	shown := o.shown(*run)
+	reported := []string{"junit.xml", "summary.md", "report.html"}
+	renderers := []reports.Renderer{reports.JUnit, reports.Markdown, reports.HTML}
+	if run.Gate != nil {
+		reported, renderers = append(reported, "findings.sarif"), append(renderers, reports.SARIF)
+	}
+	file := filepath.Join(o.Out, "run.json")
+	err := errors.Join(history.Save(file, *run), o.render(o.HTML, reports.HTML, shown))
+	for i, name := range reported {
+		err = errors.Join(err, o.render(filepath.Join(o.Out, name), renderers[i], shown))
 	}
 	if err == nil && !o.Quiet {
-		more := ""
-		if run.Gate != nil {
-			more = " · findings.sarif"
-		}
-		defer fmt.Fprintf(o.stderr, "Reports: %s · junit.xml · summary.md · report.html%s\n", filepath.Join(o.Out, "run.json"), more)
+		defer fmt.Fprintf(o.stderr, "Reports: %s · %s\n", file, strings.Join(reported, " · "))
 	}
-	return errors.Join(o.print(*run), err)
+	return errors.Join(o.print(shown), err)
 }
 
 // writeCounterexamples writes each counterexample to a run file of its own, and notes in the run how it is repeated.
@@ -221,22 +227,6 @@ func quote(path string) string {
 		return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 	}
 	return path
-}
-
-// writeReports writes every form of the run to the output directory.
-func (o *output) writeReports(run history.Run) error {
-	files := map[string]reports.Renderer{
-		"junit.xml": reports.JUnit, "summary.md": reports.Markdown, "report.html": reports.HTML, "run.json": history.Encode,
-	}
-	if run.Gate != nil {
-		files["findings.sarif"] = reports.SARIF
-	}
-	for name, render := range files {
-		if err := history.WriteFile(filepath.Join(o.Out, name), func(w io.Writer) error { return render(w, run) }); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // print shows the run on standard output, and as annotations where GitHub reads them.
