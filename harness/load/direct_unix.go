@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // direct has a client's thread wait for its answers in the kernel, as a program in C does, and not in Go's poller, whose way to a goroutine that a
@@ -27,15 +26,18 @@ func direct(config *pgx.ConnConfig) {
 		}
 		return newBlocking(conn)
 	}
-	var _ pgconn.DialFunc = config.DialFunc
 }
 
-// blocking is a socket whose reads and writes block the thread. A deadline that is over shuts it down; others are not heeded.
+// blocking is a socket whose reads and writes block the thread. When a deadline is over, it is shut down, for good.
 type blocking struct {
 	net.Conn // closed already; it knows the addresses
 	file     *os.File
 	fd       int
-	once     sync.Once
+
+	mu      sync.Mutex // guards what follows
+	closed  bool       // and fd may be somebody else's
+	timer   *time.Timer
+	expired bool
 }
 
 func newBlocking(conn net.Conn) (net.Conn, error) {
@@ -57,7 +59,9 @@ func (b *blocking) Read(p []byte) (int, error) {
 		switch {
 		case err == syscall.EINTR: //nolint:errorlint // an errno as it is
 		case err != nil:
-			return 0, &net.OpError{Op: "read", Net: "pg", Err: err}
+			return 0, &net.OpError{Op: "read", Net: "pg", Err: b.why(err)}
+		case n == 0 && b.why(nil) != nil:
+			return 0, &net.OpError{Op: "read", Net: "pg", Err: b.why(nil)}
 		case n == 0:
 			return 0, io.EOF
 		default:
@@ -73,23 +77,65 @@ func (b *blocking) Write(p []byte) (int, error) {
 		switch {
 		case err == syscall.EINTR: //nolint:errorlint // an errno as it is
 		case err != nil:
-			return done, &net.OpError{Op: "write", Net: "pg", Err: err}
+			return done, &net.OpError{Op: "write", Net: "pg", Err: b.why(err)}
 		}
 		done += max(n, 0)
 	}
 	return done, nil
 }
 
-func (b *blocking) Close() (err error) {
-	b.once.Do(func() { err = b.file.Close() })
+// why returns why a read or a write failed.
+func (b *blocking) why(err error) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.expired {
+		return os.ErrDeadlineExceeded
+	}
 	return err
 }
 
+func (b *blocking) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil
+	}
+	b.closed = true
+	b.disarm()
+	return b.file.Close()
+}
+
 func (b *blocking) SetDeadline(t time.Time) error {
-	if !t.IsZero() && !t.After(time.Now()) {
-		_ = syscall.Shutdown(b.fd, syscall.SHUT_RDWR)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.disarm()
+	switch left := time.Until(t); {
+	case t.IsZero() || b.closed:
+	case left <= 0:
+		b.expire()
+	default:
+		b.timer = time.AfterFunc(left, func() {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.expire()
+		})
 	}
 	return nil
+}
+
+// disarm forgets the deadline.
+func (b *blocking) disarm() {
+	if b.timer != nil {
+		b.timer.Stop()
+	}
+}
+
+// expire shuts the socket down, whoever reads from it. The caller holds mu.
+func (b *blocking) expire() {
+	if !b.closed {
+		b.expired = true
+		_ = syscall.Shutdown(b.fd, syscall.SHUT_RDWR)
+	}
 }
 
 func (b *blocking) SetReadDeadline(t time.Time) error  { return b.SetDeadline(t) }

@@ -1,7 +1,6 @@
 package load
 
 import (
-	"cmp"
 	"math"
 	"slices"
 
@@ -54,7 +53,7 @@ func shifted(a, b []float64) (history.Ratio, bool) {
 	}, true
 }
 
-func median[T cmp.Ordered](sorted []T) T { return sorted[len(sorted)/2] }
+func median(sorted []float64) float64 { return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2 }
 
 // round keeps what is worth writing down.
 func round(x float64) float64 { return math.Round(x*1e4) / 1e4 }
