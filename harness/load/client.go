@@ -61,8 +61,8 @@ type unreachable struct {
 
 // do has the client do its next operation, which should have begun at due; negative: now.
 func (c *client) do(ctx context.Context, began time.Time, due time.Duration) {
-	op, err := c.propose()
-	if err != nil {
+	var op race.Operation
+	if err := guard(func() error { op = c.next(); return nil }); err != nil {
 		c.mistake = fmt.Errorf("client %d, asked for operation %d: %w", c.n+1, c.number+1, err)
 		return
 	}
@@ -91,14 +91,14 @@ func (c *client) do(ctx context.Context, began time.Time, due time.Duration) {
 	}
 }
 
-// propose asks the workload for the next operation, and turns a panic of its code into an error.
-func (c *client) propose() (op race.Operation, err error) {
+// guard turns a panic of a workload's code into an error.
+func guard(call func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panicked: %v\n%s", p, debug.Stack())
 		}
 	}()
-	return c.next(), nil
+	return call()
 }
 
 // describe returns what kind of failure an error is, its SQLSTATE and its words.

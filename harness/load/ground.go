@@ -20,9 +20,9 @@ type ground struct {
 	stream  race.Stream
 	control *pgx.Conn // looks at invariants, keeps outcomes
 	clients []*client
-	trouble error    // why it could not be judged
-	told    []record // what was told and is not known to be in the table of outcomes yet
-	sent    int      // so many of them were sent there, and the answer was lost
+	trouble error   // why it could not be judged
+	told    [][]any // what was told and is not known to be in the table of outcomes yet, as its rows
+	sent    int     // so many of them were sent there, and the answer was lost
 
 	before, after counts
 }
@@ -35,7 +35,9 @@ func fill(ctx context.Context, t *server.Template, stream race.Stream) (*server.
 			return err
 		}
 		if stream.Fill != nil {
-			err = stream.Fill(ctx, conn)
+			if err = guard(func() error { return stream.Fill(ctx, conn) }); err != nil {
+				err = fmt.Errorf("filling its tables: %w", err)
+			}
 		}
 		if err == nil {
 			_, err = conn.Exec(ctx, outcomesTable, pgx.QueryExecModeSimpleProtocol)
@@ -64,7 +66,10 @@ func open(ctx context.Context, t *server.Template, stream race.Stream, clients i
 		return nil, errors.Join(err, g.close(context.WithoutCancel(ctx)))
 	}
 	for n := range clients {
-		c := &client{n: n, config: db.Config(fmt.Sprintf("client %d", n+1)), next: stream.Client(n)}
+		c := &client{n: n, config: db.Config(fmt.Sprintf("client %d", n+1))}
+		if err := guard(func() error { c.next = stream.Client(n); return nil }); err != nil {
+			return nil, errors.Join(err, g.close(context.WithoutCancel(ctx)))
+		}
 		direct(c.config)
 		if c.conn, err = pgx.ConnectConfig(ctx, c.config); err != nil {
 			return nil, errors.Join(fmt.Errorf("connecting client %d: %w", n+1, err), g.close(context.WithoutCancel(ctx)))
@@ -95,16 +100,20 @@ func (g *ground) connect(ctx context.Context) (err error) {
 
 // keep adds what clients were told to the table of outcomes. While the server does not serve, it is remembered.
 func (g *ground) keep(ctx context.Context, records []record) error {
-	g.told = append(g.told, records...)
+	for _, r := range records {
+		row, err := r.row()
+		if err != nil {
+			return err
+		}
+		g.told = append(g.told, row)
+	}
 	err := g.connect(ctx)
 	if err == nil && g.sent > 0 {
 		err = g.resolve(ctx)
 	}
 	if err == nil {
 		g.sent = len(g.told)
-		_, err = g.control.CopyFrom(ctx, pgx.Identifier{schemaName, "interlock_outcomes"}, outcomeColumns, pgx.CopyFromSlice(len(g.told), func(i int) ([]any, error) {
-			return g.told[i].row()
-		}))
+		_, err = g.control.CopyFrom(ctx, pgx.Identifier{schemaName, "interlock_outcomes"}, outcomeColumns, pgx.CopyFromRows(g.told))
 	}
 	switch {
 	case err == nil:
@@ -119,8 +128,8 @@ func (g *ground) keep(ctx context.Context, records []record) error {
 
 // resolve finds out whether what was sent to the table of outcomes, without an answer, is there: all of it or nothing.
 func (g *ground) resolve(ctx context.Context) error {
-	first, there := g.told[0], false
-	err := g.control.QueryRow(ctx, `select exists (select from interlock_outcomes where client = $1 and number = $2)`, fmt.Sprint(first.client), first.number).Scan(&there)
+	there := false
+	err := g.control.QueryRow(ctx, `select exists (select from interlock_outcomes where client = $1 and number = $2)`, g.told[0][:2]...).Scan(&there)
 	if err == nil && there {
 		g.told = g.told[g.sent:]
 	}

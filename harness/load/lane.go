@@ -129,7 +129,7 @@ func (l *lane) run(ctx context.Context, m *monitor, number int, d time.Duration,
 		err = l.look(patient, history.AtRest)
 	}
 	if err != nil && !server.IsTrouble(err) {
-		return t, err
+		return t, fmt.Errorf("%s: %w", l.name(), err)
 	}
 	if number > 0 {
 		if after, ok := m.wal(patient); ok && known {
@@ -280,7 +280,15 @@ func (l *lane) name() string {
 	if l.subject.Workload.Name == yardstickName {
 		return yardstickName
 	}
-	return fmt.Sprintf("%s at %d, %d clients", l.subject.Workload.FullName(), l.subject.At, l.clients)
+	return fmt.Sprintf("%s at %d, %s", l.subject.Workload.FullName(), l.subject.At, count(l.clients))
+}
+
+// count says how many clients there are.
+func count(clients int) string {
+	if clients == 1 {
+		return "1 client"
+	}
+	return fmt.Sprintf("%d clients", clients)
 }
 
 // tally is a distribution of latencies, to the microsecond and to three figures, up to an hour.

@@ -140,16 +140,21 @@ func (r *run) prepare(ctx context.Context) (err error) {
 		}
 		last := i == len(subjects)-1
 		shape := race.Shape{Clients: slices.Max(r.Clients), Devices: r.Devices, Zipf: r.Zipf, Rows: r.Rows, Seed: r.Seed}
-		stream := s.Workload.Stream(shape)
+		var stream race.Stream
+		if err := guard(func() error { stream = s.Workload.Stream(shape); return nil }); err != nil {
+			return fmt.Errorf("%s: %w", s.Workload.FullName(), err)
+		}
 		key := fmt.Sprintf("%p %s", s.Template, s.Workload.Name)
 		if filled[key] == nil {
-			if filled[key], err = fill(ctx, s.Template, stream); err != nil {
-				return err
+			t, err := fill(ctx, s.Template, stream)
+			if err != nil {
+				return fmt.Errorf("%s: %w", s.Workload.FullName(), err)
 			}
+			filled[key] = t
 		}
 		g, err := open(ctx, filled[key], stream, shape.Clients)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", s.Workload.FullName(), err)
 		}
 		r.grounds = append(r.grounds, g)
 		for _, n := range r.Clients {
@@ -223,7 +228,7 @@ func (r *run) take(ctx context.Context, l *lane, random *rand.Rand, turn int, d 
 	short, cancel := context.WithTimeout(ctx, r.hang)
 	defer cancel()
 	if err := l.ground.keep(short, s.records); err != nil && !server.IsTrouble(err) {
-		return err
+		return fmt.Errorf("%s: %w", l.name(), err)
 	}
 	return context.Cause(ctx)
 }

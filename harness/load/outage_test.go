@@ -157,7 +157,7 @@ func (f *fault) strike(t *testing.T, srv *server.Server, template *server.Templa
 	t.Helper()
 	workloads[0] = f.in(workloads[0])
 	config.Server, config.Clients, config.Progress = srv, []int{3}, f.progress
-	config.Slice, config.Warmup, config.Rows = 40*time.Millisecond, 20*time.Millisecond, 100
+	config.Slice, config.Warmup, config.Rows = 30*time.Millisecond, 20*time.Millisecond, 100
 	config.For = 12 * time.Duration(len(workloads)) * config.Slice
 	for i, w := range workloads {
 		config.Subjects = append(config.Subjects, load.Subject{Workload: w, Template: template, At: at, Base: i == 0})
@@ -225,6 +225,7 @@ func (s *ownServer) exhaust(t *testing.T) (release func()) {
 
 // Whatever happens to the server in the middle: the run goes on when it is over, and what was acknowledged is there.
 func TestFailingServer(t *testing.T) {
+	t.Parallel()
 	own := newOwnServer(t, "max_connections = 40")
 	var release func()
 	lost := []string{"57P01", "57P02", "lost connection"}
@@ -340,6 +341,7 @@ func requireSurvived(t *testing.T, m history.Measurement, f *fault, kinds [][]st
 
 // A disk that is really full, for a while: a table on a small file system.
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	disk, err := os.MkdirTemp("/tmp", "loadtest-disk-")
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(disk)) })

@@ -167,7 +167,7 @@ func Label(a history.Arm, among []history.Arm) string {
 		label += fmt.Sprintf(" at %d", a.At)
 	}
 	if len(clients) > 1 {
-		label += fmt.Sprintf(", %d clients", a.Clients)
+		label += ", " + count(a.Clients)
 	}
 	return label
 }
