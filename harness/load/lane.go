@@ -78,6 +78,7 @@ func (l *lane) run(ctx context.Context, m *monitor, number int, d time.Duration,
 				if due != nil {
 					n := int(arrived.Add(1)) - 1
 					if n >= len(due) {
+						pause(ctx, end-time.Since(l.began)) // an open loop lasts as long as it is said to
 						return
 					}
 					at = t.began + due[n]

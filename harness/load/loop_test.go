@@ -120,6 +120,11 @@ func TestServed(t *testing.T) {
 	}, asking(func(ctx context.Context, conn *pgx.Conn, _ int) error { return conn.Ping(ctx) }))
 	require.InDelta(t, load.LeastTurns*10, m.Arms[0].Operations+m.Arms[0].Unserved, load.LeastTurns)
 	require.Less(t, m.Arms[0].Unserved, load.LeastTurns, "but for what was due just before the end of a slice")
+	require.LessOrEqual(t, m.Arms[0].Throughput, 110.0, "what is slow to arrive is not fast")
+	for _, s := range m.Arms[0].Slices {
+		require.GreaterOrEqual(t, s.Took, m.Shape.Slice)
+	}
+	require.Equal(t, 2*load.LeastTurns, m.Arms[0].Looks-2) // and once more each in the run-up
 }
 
 // The same seed gives each client the same operations, and turns the same order.
