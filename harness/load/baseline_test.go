@@ -1,14 +1,18 @@
 package load_test
 
 import (
+	"context"
 	"math/rand/v2"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/load"
+	"github.com/interlock-pg/interlock/harness/race"
+	"github.com/interlock-pg/interlock/harness/server/servertest"
 )
 
 // measured is a measurement of two arms on a machine of this slowness, of which the second takes slower times as long as it should.
@@ -52,7 +56,14 @@ func TestCompare(t *testing.T) {
 		{"faster", nil, measured(random, turns, 1, 0.8), []history.Verdict{held, held}, ""},
 		{"the machine is slower by half", nil, measured(random, turns, 2, 1), []history.Verdict{held, held}, ""},
 		{"the machine is slower, and so is the arm", nil, measured(random, turns, 2, 1.2), []history.Verdict{held, broken}, ""},
-		{"the machine is faster, and the arm is not", nil, measured(random, turns, 0.5, 1.2), []history.Verdict{held, broken}, ""},
+		{"the machine is twice as fast, and the arm is faster still by the clock", nil, measured(random, turns, 0.5, 1.2), []history.Verdict{held, held}, ""},
+		{"only the yardstick is faster", func(m *history.Measurement) {
+			for _, a := range m.Arms {
+				for i := range a.Slices {
+					a.Slices[i].Yardstick /= 2
+				}
+			}
+		}, measured(random, turns, 1, 1), []history.Verdict{held, held}, ""},
 		{"too few", nil, measured(random, load.LeastTurns-1, 1, 1), []history.Verdict{unknown, unknown}, "fewer than 6 slices"},
 		{"other rows", func(m *history.Measurement) { m.Shape.Rows = 5 }, measured(random, turns, 1, 1.2), []history.Verdict{unknown, unknown}, "with another number of rows"},
 		{
@@ -116,4 +127,56 @@ func TestCompareByChance(t *testing.T) {
 	}
 	require.LessOrEqual(t, without, 600*35/1000, "2.5 % are expected")
 	require.Zero(t, with)
+}
+
+// repeating is a workload whose operations are so many statements.
+func repeating(statements int) race.Workload {
+	return race.Workload{Name: "repeating", Stream: func(race.Shape) race.Stream {
+		return race.Stream{Client: func(n int) func() race.Operation {
+			return func() race.Operation {
+				return race.Operation{Kind: "add", Do: func(ctx context.Context, conn *pgx.Conn) (answer race.Answer) {
+					for i := 0; i < statements && answer.Err == nil; i++ {
+						_, answer.Err = conn.Exec(ctx, `insert into notes (device) values ($1)`, n)
+					}
+					return answer
+				}}
+			}
+		}}
+	}}
+}
+
+// A real workload against itself is never called slower; with a fifth more to do, it always is, where the machine is quiet enough to tell in a second.
+func TestCompareReal(t *testing.T) {
+	servertest.Slow(t)
+	const runs = 20
+	measured := func(statements int) history.Measurement {
+		return measure(t, load.Config{Clients: []int{2}, For: time.Second, Slice: 25 * time.Millisecond, Warmup: 100 * time.Millisecond, Rows: 100}, repeating(statements))
+	}
+	compare := func(now, then history.Measurement) (slower, quiet bool) {
+		a := load.Compare(now, then, "", 0.05).Against[0]
+		t.Logf("%.2f (%.2f–%.2f) %s", a.Latency.Value, a.Latency.Low, a.Latency.High, a.Verdict)
+		return a.Verdict == history.Violated, a.Latency.High/a.Latency.Low < 1.15
+	}
+	wrong, caught, quiet := 0, 0, 0
+	then := measured(5)
+	for range runs {
+		same, more := measured(5), measured(6)
+		if slower, _ := compare(same, then); slower {
+			wrong++
+		}
+		slower, could := compare(more, same)
+		if could {
+			quiet++
+		}
+		if slower {
+			caught++
+		}
+		require.True(t, slower || !could, "a fifth more was not seen")
+		then = same
+	}
+	t.Logf("unchanged and called slower: %d of %d; a fifth more and called slower: %d of %d; the machine was quiet enough for %d", wrong, runs, caught, runs, quiet)
+	require.Zero(t, wrong)
+	if quiet == 0 {
+		t.Skip("the machine is too busy to see a fifth in a second")
+	}
 }

@@ -70,6 +70,37 @@ func TestShifted(t *testing.T) {
 	}
 }
 
+func TestSpells(t *testing.T) {
+	require.Nil(t, spells(nil))
+	require.Equal(t, []float64{1, 2, 3}, spells([]float64{1, 2, 3}))
+	require.Equal(t, repeated(3, 8), spells(repeated(3, 8)))
+	require.Equal(t, []float64{1, 2, 3, 4, 5, 6, 7, 8.5}, spells([]float64{1, 2, 3, 4, 5, 6, 7, 8, 9}))
+	require.Equal(t, []float64{1.5, 3.5, 5.5, 7.5, 9.5, 11.5, 13.5, 15.5}, spells([]float64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}))
+}
+
+// Noise that lasts for many turns does not make two equal runs differ more often than it should.
+func TestLastingNoise(t *testing.T) {
+	random := rand.New(rand.NewPCG(13, 14))
+	draw := func() (all []float64) {
+		noise := random.NormFloat64()
+		for range 80 {
+			noise = 0.8*noise + 0.6*random.NormFloat64()
+			all = append(all, math.Exp(0.3*noise))
+		}
+		return all
+	}
+	slower := func(with func([]float64) []float64) (n int) {
+		for range samples {
+			if r, _ := shifted(with(draw()), with(draw())); r.Low > 1 {
+				n++
+			}
+		}
+		return n
+	}
+	require.Greater(t, slower(func(all []float64) []float64 { return all }), samples*15/100, "turn by turn")
+	require.Less(t, slower(spells), samples*5/100)
+}
+
 const samples = 2000
 
 // The interval has the median of a skewed distribution in it as often as it says.
