@@ -68,11 +68,15 @@ func TestCompare(t *testing.T) {
 		{"other rows", func(m *history.Measurement) { m.Shape.Rows = 5 }, measured(random, turns, 1, 1.2), []history.Verdict{unknown, unknown}, "with another number of rows"},
 		{
 			"open, not closed", func(m *history.Measurement) { m.Shape.Rate, m.Shape.Arrivals = 100, history.Poisson },
-			measured(random, turns, 1, 1), []history.Verdict{unknown, unknown}, "with another rate",
+			measured(random, turns, 1, 1),
+			[]history.Verdict{unknown, unknown},
+			"with another rate",
 		},
 		{
 			"two differences", func(m *history.Measurement) { m.Shape.Devices, m.Shape.Zipf = 1, 1 },
-			measured(random, turns, 1, 1), []history.Verdict{unknown, unknown}, "with another Zipf exponent and number of devices",
+			measured(random, turns, 1, 1),
+			[]history.Verdict{unknown, unknown},
+			"with another Zipf exponent and number of devices",
 		},
 		{"another migration", func(m *history.Measurement) { m.Arms[0].At = 1 }, measured(random, turns, 1, 1), []history.Verdict{unknown, held}, "did not measure it"},
 		{"other clients", func(m *history.Measurement) { m.Arms[0].Clients = 9 }, measured(random, turns, 1, 1), []history.Verdict{unknown, held}, "did not measure it"},

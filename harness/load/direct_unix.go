@@ -57,7 +57,7 @@ func (b *blocking) Read(p []byte) (int, error) {
 	for {
 		n, err := syscall.Read(b.fd, p)
 		switch {
-		case err == syscall.EINTR: //nolint:errorlint // an errno as it is
+		case err == syscall.EINTR:
 		case err != nil:
 			return 0, &net.OpError{Op: "read", Net: "pg", Err: b.why(err)}
 		case n == 0 && b.why(nil) != nil:
@@ -75,7 +75,7 @@ func (b *blocking) Write(p []byte) (int, error) {
 	for done < len(p) {
 		n, err := syscall.Write(b.fd, p[done:])
 		switch {
-		case err == syscall.EINTR: //nolint:errorlint // an errno as it is
+		case err == syscall.EINTR:
 		case err != nil:
 			return done, &net.OpError{Op: "write", Net: "pg", Err: b.why(err)}
 		}

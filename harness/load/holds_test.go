@@ -2,6 +2,7 @@ package load_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/load"
 	"github.com/interlock-pg/interlock/harness/race"
+	"github.com/interlock-pg/interlock/harness/server/servertest"
 )
 
 // healing breaks an invariant for most of each operation, and heals it before it ends.
@@ -83,38 +85,60 @@ func TestBrokenWhileRunning(t *testing.T) {
 	}
 }
 
+const entries = `create table entries (client int, number int, filler text not null, primary key (client, number))`
+
+// ledger is a workload whose clients enter numbers, each its own. One that lies acknowledges what it has not committed.
+func ledger(variant string, lies bool) race.Workload {
+	return race.Workload{Name: "ledger", Variant: variant, Stream: func(race.Shape) race.Stream {
+		return race.Stream{
+			Client: func(n int) func() race.Operation {
+				number := -1
+				return func() race.Operation {
+					number++
+					number := number
+					return race.Operation{Kind: "enter", Do: func(ctx context.Context, conn *pgx.Conn) race.Answer {
+						tx, err := conn.Begin(ctx)
+						if err != nil {
+							return race.Answer{Err: err}
+						}
+						_, err = tx.Exec(ctx, `insert into entries values ($1, $2, repeat('x', 1500))`, n, number)
+						switch {
+						case err != nil || lies && number%7 == 0:
+							err = errors.Join(err, tx.Rollback(ctx))
+						default:
+							err = tx.Commit(ctx)
+						}
+						if err != nil {
+							return race.Answer{Err: err}
+						}
+						return race.Answer{Outcome: race.Created}
+					}}
+				}
+			},
+			Invariants: []race.Invariant{
+				{Name: "L1", Says: "no entry is empty", SQL: `select client, number from entries where filler = ''`},
+				{Name: "L5", Says: "what was acknowledged is there, and nothing that was refused", Outcomes: true, SQL: `
+					select client, number, outcome, e.filler is not null as there
+					from (select client::int, number, outcome from interlock_outcomes) o full join entries e using (client, number)
+					where outcome is null or outcome = 'created' and e.filler is null or outcome not in ('created', 'unknown') and e.filler is not null`},
+			},
+		}
+	}}
+}
+
 // What only the answers show is seen when all is over.
 func TestLies(t *testing.T) {
 	t.Parallel()
-	liar := race.Workload{Name: "ledger", Variant: "lies", Stream: func(shape race.Shape) race.Stream {
-		s := adding("", "").Stream(shape)
-		client := s.Client
-		s.Client = func(n int) func() race.Operation {
-			next := client(n)
-			return func() race.Operation {
-				op := next()
-				do := op.Do
-				op.Do = func(ctx context.Context, conn *pgx.Conn) (answer race.Answer) {
-					tx, err := conn.Begin(ctx)
-					if err != nil {
-						return race.Answer{Err: err}
-					}
-					answer = do(ctx, conn)
-					if err := tx.Rollback(ctx); err != nil {
-						return race.Answer{Err: err}
-					}
-					return answer
-				}
-				return op
-			}
-		}
-		return s
-	}}
-	m := measure(t, load.Config{Clients: []int{2}, For: time.Millisecond, Slice: 20 * time.Millisecond, Warmup: 20 * time.Millisecond, Rows: 10}, liar, adding("honest", ""))
+	template := servertest.Template(t, entries)
+	m, err := load.Run(t.Context(), load.Config{
+		Server: servertest.Server(t), Clients: []int{2}, For: time.Millisecond, Slice: 20 * time.Millisecond, Warmup: 20 * time.Millisecond,
+		Subjects: []load.Subject{{Workload: ledger("lies", true), Template: template}, {Workload: ledger("honest", false), Template: template}},
+	})
+	require.NoError(t, err)
 	require.Equal(t, history.Violated, m.Arms[0].Verdict)
 	require.False(t, m.Arms[0].AsExpected)
 	require.Len(t, m.Arms[0].Violations, 1)
-	require.Equal(t, "N5", m.Arms[0].Violations[0].Invariant)
+	require.Equal(t, "L5", m.Arms[0].Violations[0].Invariant)
 	require.Equal(t, history.AtRest, m.Arms[0].Violations[0].Moment)
 	require.Equal(t, history.Held, m.Arms[1].Verdict)
 }

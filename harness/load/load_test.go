@@ -13,7 +13,6 @@ import (
 	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/load"
 	"github.com/interlock-pg/interlock/harness/race"
-	"github.com/interlock-pg/interlock/harness/server"
 	"github.com/interlock-pg/interlock/harness/server/servertest"
 )
 
@@ -95,5 +94,3 @@ func TestSideBySide(t *testing.T) {
 	require.Empty(t, m.Outages)
 	require.Positive(t, m.Harness.CPU)
 }
-
-func config(server *server.Server) load.Config { return load.Config{Server: server} }

@@ -29,47 +29,6 @@ import (
 	"github.com/interlock-pg/interlock/scenarios"
 )
 
-const entries = `create table entries (client int, number int, filler text not null, primary key (client, number))`
-
-// ledger is a workload whose clients enter numbers, each its own. One that lies acknowledges what it has not committed.
-func ledger(variant string, lies bool) race.Workload {
-	return race.Workload{Name: "ledger", Variant: variant, Stream: func(race.Shape) race.Stream {
-		return race.Stream{
-			Client: func(n int) func() race.Operation {
-				number := -1
-				return func() race.Operation {
-					number++
-					number := number
-					return race.Operation{Kind: "enter", Do: func(ctx context.Context, conn *pgx.Conn) race.Answer {
-						tx, err := conn.Begin(ctx)
-						if err != nil {
-							return race.Answer{Err: err}
-						}
-						_, err = tx.Exec(ctx, `insert into entries values ($1, $2, repeat('x', 1500))`, n, number)
-						switch {
-						case err != nil || lies && number%7 == 0:
-							err = errors.Join(err, tx.Rollback(ctx))
-						default:
-							err = tx.Commit(ctx)
-						}
-						if err != nil {
-							return race.Answer{Err: err}
-						}
-						return race.Answer{Outcome: race.Created}
-					}}
-				}
-			},
-			Invariants: []race.Invariant{
-				{Name: "L1", Says: "no entry is empty", SQL: `select client, number from entries where filler = ''`},
-				{Name: "L5", Says: "what was acknowledged is there, and nothing that was refused", Outcomes: true, SQL: `
-					select client, number, outcome, e.filler is not null as there
-					from (select client::int, number, outcome from interlock_outcomes) o full join entries e using (client, number)
-					where outcome is null or outcome = 'created' and e.filler is null or outcome not in ('created', 'unknown') and e.filler is not null`},
-			},
-		}
-	}}
-}
-
 // fault is something that happens to the server in the middle of a run. It is brought about by an operation, and kept up for some turns.
 type fault struct {
 	stays   bool             // the operation that brings it about waits in the server for its end
