@@ -119,3 +119,27 @@ func TestInterrupted(t *testing.T) {
 	require.ErrorIs(t, err, reason)
 	require.Less(t, time.Since(began), 60*time.Second)
 }
+
+// A workload that gives up on the server by itself is counted as what it is, and what it gave up is cancelled.
+func TestTimeouts(t *testing.T) {
+	t.Parallel()
+	m := measure(t, load.Config{Clients: []int{2}, For: time.Millisecond, Slice: 50 * time.Millisecond, Warmup: 10 * time.Millisecond, Rows: 10},
+		asking(func(ctx context.Context, conn *pgx.Conn, client int) error {
+			if client > 0 {
+				return conn.Ping(ctx)
+			}
+			short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+			defer cancel()
+			_, err := conn.Exec(short, `select pg_sleep(600)`)
+			return err
+		}))
+	a := m.Arms[0]
+	require.Equal(t, history.Held, a.Verdict)
+	require.Positive(t, a.Errors["timeout"])
+	require.Len(t, a.Errors, 1, a.Errors)
+	require.Positive(t, a.Operations)
+	require.NotEmpty(t, m.Outages)
+	require.Equal(t, []string{"done", "unknown"}, []string{a.Kinds[0].Outcome, a.Kinds[1].Outcome})
+	require.Equal(t, a.Operations, a.Kinds[0].Count)
+	require.Equal(t, a.Errors["timeout"], a.Kinds[1].Count)
+}

@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -14,6 +15,9 @@ type monitor struct {
 	config *pgx.ConnConfig
 	conn   *pgx.Conn
 }
+
+// soon is how long the monitor waits for an answer. A server that takes longer says nothing.
+const soon = 2 * time.Second
 
 // wait is what a session is at: it waits for an event of a type, or, where both are empty, has the processor.
 type wait struct{ kind, event string }
@@ -41,10 +45,16 @@ func (m *monitor) ready(ctx context.Context) bool {
 }
 
 // serves reports whether the server answers.
-func (m *monitor) serves(ctx context.Context) bool { return m.ready(ctx) && m.conn.Ping(ctx) == nil }
+func (m *monitor) serves(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, soon)
+	defer cancel()
+	return m.ready(ctx) && m.conn.Ping(ctx) == nil
+}
 
 // wal returns how much has been written to the log, in bytes. False: it is not known.
 func (m *monitor) wal(ctx context.Context) (bytes int64, known bool) {
+	ctx, cancel := context.WithTimeout(ctx, soon)
+	defer cancel()
 	if !m.ready(ctx) {
 		return 0, false
 	}
@@ -54,6 +64,8 @@ func (m *monitor) wal(ctx context.Context) (bytes int64, known bool) {
 
 // sample sees what the sessions of a lane's clients are at.
 func (m *monitor) sample(ctx context.Context, l *lane) {
+	ctx, cancel := context.WithTimeout(ctx, soon)
+	defer cancel()
 	if !m.ready(ctx) {
 		return
 	}

@@ -96,7 +96,9 @@ func (s *ownServer) stop(t *testing.T, mode string) {
 	s.run(t, "pg_ctl", "stop", "-w", "-t", "60", "-m", mode, "-D", s.data())
 }
 
-func (s *ownServer) dsn() string { return fmt.Sprintf("host=%s user=postgres dbname=postgres", s.dir) }
+func (s *ownServer) dsn() string {
+	return fmt.Sprintf("host=%s user=postgres dbname=postgres connect_timeout=2", s.dir)
+}
 
 // open connects to it as to a user's server.
 func (s *ownServer) open(t *testing.T) *server.Server {
@@ -117,4 +119,30 @@ func (s *ownServer) databases(t *testing.T) (names []string) {
 	names, err = pgx.CollectRows(rows, pgx.RowTo[string])
 	require.NoError(t, err)
 	return names
+}
+
+// signal sends a signal to the server and all its processes.
+func (s *ownServer) signal(t *testing.T, sig syscall.Signal) {
+	content, err := os.ReadFile(filepath.Join(s.data(), "postmaster.pid"))
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	first, _, _ := strings.Cut(string(content), "\n")
+	postmaster, _ := strconv.Atoi(first)
+	pids := []int{postmaster}
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, file := range stats {
+		content, _ := os.ReadFile(file)
+		_, rest, _ := strings.Cut(string(content), ") ") // pid (name) state parent …
+		if fields := strings.Fields(rest); len(fields) > 1 && fields[1] == first {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+			pids = append(pids, pid)
+		}
+	}
+	for _, pid := range pids {
+		if err := syscall.Kill(pid, sig); err != nil && err != syscall.ESRCH {
+			t.Error(err)
+		}
+	}
 }
