@@ -80,31 +80,34 @@ func TestSpells(t *testing.T) {
 
 // Noise that lasts for many turns does not make two equal runs differ more often than it should.
 func TestLastingNoise(t *testing.T) {
+	t.Parallel()
 	random := rand.New(rand.NewPCG(13, 14))
 	draw := func() (all []float64) {
 		noise := random.NormFloat64()
-		for range 80 {
+		for range 64 {
 			noise = 0.8*noise + 0.6*random.NormFloat64()
 			all = append(all, math.Exp(0.3*noise))
 		}
 		return all
 	}
+	const some = 400
 	slower := func(with func([]float64) []float64) (n int) {
-		for range samples {
+		for range some {
 			if r, _ := shifted(with(draw()), with(draw())); r.Low > 1 {
 				n++
 			}
 		}
 		return n
 	}
-	require.Greater(t, slower(func(all []float64) []float64 { return all }), samples*15/100, "turn by turn")
-	require.Less(t, slower(spells), samples*5/100)
+	require.Greater(t, slower(func(all []float64) []float64 { return all }), some*15/100, "turn by turn")
+	require.Less(t, slower(spells), some*5/100)
 }
 
 const samples = 2000
 
 // The interval has the median of a skewed distribution in it as often as it says.
 func TestPairedCovers(t *testing.T) {
+	t.Parallel()
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, n := range []int{LeastTurns, 7, 10, 20, 40, 100} {
 		truth := 1 + math.Ln2/3
@@ -125,6 +128,7 @@ func TestPairedCovers(t *testing.T) {
 }
 
 func TestShiftedCovers(t *testing.T) {
+	t.Parallel()
 	random := rand.New(rand.NewPCG(3, 4))
 	for _, n := range [][2]int{{LeastTurns, LeastTurns}, {7, 12}, {20, 20}, {40, 25}} {
 		const truth = 1.3
