@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -29,7 +30,9 @@ type client struct {
 
 	records []record      // of this slice
 	refused []unreachable // the server, in this slice
-	mistake error         // of the operation's own code
+	missed  []time.Duration
+	mistake error           // of the operation's own code
+	gone    []chan struct{} // of connections that were lost: closed, when nothing is left of them
 }
 
 // record is one operation and what was told. Times are since the run began.
@@ -58,7 +61,11 @@ type unreachable struct {
 
 // do has the client do its next operation, which should have begun at due; negative: now.
 func (c *client) do(ctx context.Context, began time.Time, due time.Duration) {
-	op := c.next()
+	var op race.Operation
+	if err := guard(func() error { op = c.next(); return nil }); err != nil {
+		c.mistake = fmt.Errorf("client %d, asked for operation %d: %w", c.n+1, c.number+1, err)
+		return
+	}
 	invoked := time.Since(began)
 	answer, err := arena.Do(ctx, op, c.conn)
 	returned := time.Since(began)
@@ -82,6 +89,16 @@ func (c *client) do(ctx context.Context, began time.Time, due time.Duration) {
 		c.mistake = fmt.Errorf("client %d, operation %d (%s): %w", c.n+1, r.number+1, op.Kind, err)
 		_ = c.conn.Close(ctx)
 	}
+}
+
+// guard turns a panic of a workload's code into an error.
+func guard(call func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panicked: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return call()
 }
 
 // describe returns what kind of failure an error is, its SQLSTATE and its words.
@@ -108,6 +125,9 @@ const (
 	longestWait = 500 * time.Millisecond
 )
 
+// lastCall is how long an attempt to connect may last beyond the deadline: one that was cut off would look like a failure of the server.
+const lastCall = time.Second
+
 // reconnect connects a client that has lost its connection. False: it could not until the deadline.
 func (c *client) reconnect(ctx context.Context, began time.Time, deadline time.Duration) bool {
 	for wait := firstWait; c.conn.IsClosed(); wait = min(2*wait, longestWait) {
@@ -115,10 +135,11 @@ func (c *client) reconnect(ctx context.Context, began time.Time, deadline time.D
 		if left <= 0 || ctx.Err() != nil {
 			return false
 		}
-		short, cancel := context.WithTimeout(ctx, left)
+		short, cancel := context.WithTimeout(ctx, left+lastCall)
 		conn, err := pgx.ConnectConfig(short, c.config)
 		cancel()
 		if err == nil {
+			c.gone = append(c.gone, c.conn.PgConn().CleanupDone())
 			c.mu.Lock()
 			c.conn = conn
 			c.mu.Unlock()
@@ -136,6 +157,14 @@ func (c *client) stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	_ = c.conn.PgConn().Conn().SetDeadline(time.Unix(1, 0))
+}
+
+// close disconnects, and waits until nothing is left of lost connections either: pgx cancels what they were at, in the background, for 15 s at most.
+func (c *client) close(ctx context.Context) {
+	_ = c.conn.Close(ctx)
+	for _, gone := range append(c.gone, c.conn.PgConn().CleanupDone()) {
+		<-gone
+	}
 }
 
 func pause(ctx context.Context, d time.Duration) {

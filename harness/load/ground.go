@@ -20,8 +20,9 @@ type ground struct {
 	stream  race.Stream
 	control *pgx.Conn // looks at invariants, keeps outcomes
 	clients []*client
-	trouble error    // why it could not be judged
-	told    []record // what was told and is not in the table of outcomes yet
+	trouble error   // why it could not be judged
+	told    [][]any // what was told and is not known to be in the table of outcomes yet, as its rows
+	sent    int     // so many of them were sent there, and the answer was lost
 
 	before, after counts
 }
@@ -34,7 +35,9 @@ func fill(ctx context.Context, t *server.Template, stream race.Stream) (*server.
 			return err
 		}
 		if stream.Fill != nil {
-			err = stream.Fill(ctx, conn)
+			if err = guard(func() error { return stream.Fill(ctx, conn) }); err != nil {
+				err = fmt.Errorf("filling its tables: %w", err)
+			}
 		}
 		if err == nil {
 			_, err = conn.Exec(ctx, outcomesTable, pgx.QueryExecModeSimpleProtocol)
@@ -63,7 +66,11 @@ func open(ctx context.Context, t *server.Template, stream race.Stream, clients i
 		return nil, errors.Join(err, g.close(context.WithoutCancel(ctx)))
 	}
 	for n := range clients {
-		c := &client{n: n, config: db.Config(fmt.Sprintf("client %d", n+1)), next: stream.Client(n)}
+		c := &client{n: n, config: db.Config(fmt.Sprintf("client %d", n+1))}
+		if err := guard(func() error { c.next = stream.Client(n); return nil }); err != nil {
+			return nil, errors.Join(err, g.close(context.WithoutCancel(ctx)))
+		}
+		direct(c.config)
 		if c.conn, err = pgx.ConnectConfig(ctx, c.config); err != nil {
 			return nil, errors.Join(fmt.Errorf("connecting client %d: %w", n+1, err), g.close(context.WithoutCancel(ctx)))
 		}
@@ -72,33 +79,62 @@ func open(ctx context.Context, t *server.Template, stream race.Stream, clients i
 	return g, nil
 }
 
-// connect opens the control connection, if it is not open.
+// connect opens the control connection, if it is not open. What it writes lasts: outcomes that a crash takes back would make what they tell of look like
+// more than was told.
 func (g *ground) connect(ctx context.Context) (err error) {
 	if g.control != nil && !g.control.IsClosed() {
 		return nil
 	}
-	config := g.db.Config("control")
-	g.control, err = pgx.ConnectConfig(ctx, config)
-	if err == nil {
-		_, err = g.control.Exec(ctx, `select set_config('search_path', '`+schemaName+`, ' || current_setting('search_path'), false)`)
+	conn, err := pgx.ConnectConfig(ctx, g.db.Config("control"))
+	if err != nil {
+		return err
 	}
-	return err
+	_, err = conn.Exec(ctx, `select set_config('search_path', '`+schemaName+`, ' || current_setting('search_path'), false),
+		set_config('synchronous_commit', 'local', false)`)
+	if err != nil {
+		return errors.Join(err, conn.Close(ctx))
+	}
+	g.control = conn
+	return nil
 }
 
 // keep adds what clients were told to the table of outcomes. While the server does not serve, it is remembered.
 func (g *ground) keep(ctx context.Context, records []record) error {
-	g.told = append(g.told, records...)
+	for _, r := range records {
+		row, err := r.row()
+		if err != nil {
+			return err
+		}
+		g.told = append(g.told, row)
+	}
 	err := g.connect(ctx)
+	if err == nil && g.sent > 0 {
+		err = g.resolve(ctx)
+	}
 	if err == nil {
-		_, err = g.control.CopyFrom(ctx, pgx.Identifier{schemaName, "interlock_outcomes"}, outcomeColumns, pgx.CopyFromSlice(len(g.told), func(i int) ([]any, error) {
-			return g.told[i].row()
-		}))
+		g.sent = len(g.told)
+		_, err = g.control.CopyFrom(ctx, pgx.Identifier{schemaName, "interlock_outcomes"}, outcomeColumns, pgx.CopyFromRows(g.told))
 	}
 	switch {
 	case err == nil:
-		g.told = g.told[:0]
-	case server.IsTrouble(err) && ctx.Err() == nil:
+		g.told, g.sent = g.told[:0], 0
+	case !server.IsTrouble(err):
+		g.sent = 0
+	case ctx.Err() == nil:
 		return nil
+	}
+	return err
+}
+
+// resolve finds out whether what was sent to the table of outcomes, without an answer, is there: all of it or nothing.
+func (g *ground) resolve(ctx context.Context) error {
+	there := false
+	err := g.control.QueryRow(ctx, `select exists (select from interlock_outcomes where client = $1 and number = $2)`, g.told[0][:2]...).Scan(&there)
+	if err == nil && there {
+		g.told = g.told[g.sent:]
+	}
+	if err == nil {
+		g.sent = 0
 	}
 	return err
 }
@@ -113,7 +149,7 @@ func (r record) row() ([]any, error) {
 	if r.input != nil {
 		var err error
 		if input, err = json.Marshal(r.input); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("client %d, operation %d (%s): its input: %w", r.client+1, r.number+1, r.kind, err)
 		}
 	}
 	text := func(s string) *string {
@@ -149,16 +185,14 @@ func (g *ground) look(ctx context.Context, outcomes bool, moment history.Moment)
 	return broken, nil
 }
 
-// patience is how long a server that does not serve is waited for when all is over.
-const patience = 30 * time.Second
-
 // settle waits until the server serves, and puts what is remembered into the table of outcomes.
-func (g *ground) settle(ctx context.Context) error {
-	deadline := time.Now().Add(patience)
+func (g *ground) settle(ctx context.Context, deadline time.Time) error {
+	short, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
 	for wait := firstWait; ; wait = min(2*wait, longestWait) {
-		err := g.keep(ctx, nil)
+		err := g.keep(short, nil)
 		if err == nil && len(g.told) == 0 {
-			_, err = g.control.Exec(ctx, `analyze `+schemaName+`.interlock_outcomes`)
+			_, err = g.control.Exec(short, `analyze `+schemaName+`.interlock_outcomes`)
 		}
 		switch {
 		case err == nil && len(g.told) == 0:
@@ -166,19 +200,19 @@ func (g *ground) settle(ctx context.Context) error {
 		case err != nil && !server.IsTrouble(err) || ctx.Err() != nil:
 			return errors.Join(err, ctx.Err())
 		case time.Now().After(deadline):
-			return fmt.Errorf("the server did not serve for %v after the last slice; what clients were told could not be judged", patience)
+			return errors.New("the server did not serve when all was over, so what clients were told could not be judged; look into its log, and try again")
 		}
-		pause(ctx, wait)
+		pause(short, wait)
 	}
 }
 
 func (g *ground) close(ctx context.Context) error {
-	var errs []error
 	for _, c := range g.clients {
-		_ = c.conn.Close(ctx)
+		c.close(ctx)
 	}
 	if g.control != nil {
 		_ = g.control.Close(ctx)
+		<-g.control.PgConn().CleanupDone()
 	}
-	return errors.Join(append(errs, g.db.Drop(ctx))...)
+	return g.db.Drop(ctx)
 }

@@ -21,7 +21,8 @@ type lane struct {
 	subject Subject
 	ground  *ground
 	clients int
-	began   time.Time // of the run
+	began   time.Time     // of the run
+	hang    time.Duration // see [Config]
 
 	whole    tally
 	kinds    map[kind]*tally
@@ -47,24 +48,22 @@ func newLane(s Subject, g *ground, clients int) *lane {
 	}
 }
 
-// hang is how long clients may take to end when their slice is over. Then they are cut off.
-const hang = 30 * time.Second
-
 // turn is one slice as it was measured.
 type turn struct {
 	records []record
 	refused []unreachable
-	began   time.Duration // since the run began
+	missed  []time.Duration // when operations were due, since it began, that nobody came to do
+	began   time.Duration   // since the run began
 	took    time.Duration
 }
 
 // run has the lane run for a slice of length d, and looks at its invariants. Operations begin when they are due, or, where nothing is, one after
 // another. Turn 0 is not counted.
 func (l *lane) run(ctx context.Context, m *monitor, number int, d time.Duration, due []time.Duration) (turn, error) {
+	walBefore, known := m.wal(ctx)
 	t := turn{began: time.Since(l.began)}
 	clients := l.ground.clients[:l.clients]
 	end := t.began + d
-	walBefore := m.wal(ctx)
 
 	quiet := context.WithoutCancel(ctx) // a context that can end costs a goroutine a statement; clients that have to stop are cut off
 	var arrived atomic.Int64
@@ -79,6 +78,7 @@ func (l *lane) run(ctx context.Context, m *monitor, number int, d time.Duration,
 				if due != nil {
 					n := int(arrived.Add(1)) - 1
 					if n >= len(due) {
+						pause(ctx, end-time.Since(l.began)) // an open loop lasts as long as it is said to
 						return
 					}
 					at = t.began + due[n]
@@ -86,7 +86,7 @@ func (l *lane) run(ctx context.Context, m *monitor, number int, d time.Duration,
 				}
 				if time.Since(l.began) >= end {
 					if due != nil {
-						arrived.Add(-1) // somebody else's, or nobody's
+						c.missed = append(c.missed, at-t.began)
 					}
 					return
 				}
@@ -97,36 +97,59 @@ func (l *lane) run(ctx context.Context, m *monitor, number int, d time.Duration,
 	done := make(chan struct{})
 	go func() { running.Wait(); close(done) }()
 	looked := make(chan error, 1)
-	go func() { looked <- l.watch(ctx, m, done, d) }()
+	patient, cancel := context.WithTimeout(ctx, d+2*l.hang) // for a server that takes connections and says nothing
+	defer cancel()
+	go func() { looked <- l.watch(patient, m, done, d) }()
+	hung := false
 	select {
 	case <-done:
 	case <-ctx.Done():
 		l.stop(done, clients)
-	case <-time.After(d + hang):
+	case <-time.After(d + l.hang):
+		hung = true
 		l.stop(done, clients)
 	}
 	t.took = time.Since(l.began) - t.began
 	err := <-looked
 	var mistakes []error
 	for _, c := range clients {
-		t.records, t.refused = append(t.records, c.records...), append(t.refused, c.refused...)
-		mistakes = append(mistakes, c.mistake)
-		c.records, c.refused = nil, nil
+		t.records, t.refused, t.missed = append(t.records, c.records...), append(t.refused, c.refused...), append(t.missed, c.missed...)
+		if c.mistake != nil {
+			mistakes = append(mistakes, fmt.Errorf("%s: %w", l.name(), c.mistake))
+		}
+		c.records, c.refused, c.missed = nil, nil, nil
 	}
+	t.missed = append(t.missed, due[min(int(arrived.Load()), len(due)):]...)
 	if err := errors.Join(errors.Join(mistakes...), context.Cause(ctx)); err != nil {
 		return t, err
 	}
-	if err == nil {
-		err = l.look(ctx, history.AtRest)
+	if hung && m.serves(patient) {
+		return t, l.stuck(t, end)
+	}
+	if err == nil || server.IsTrouble(err) {
+		err = l.look(patient, history.AtRest)
 	}
 	if err != nil && !server.IsTrouble(err) {
-		return t, err
+		return t, fmt.Errorf("%s: %w", l.name(), err)
 	}
 	if number > 0 {
-		l.wal += max(m.wal(ctx)-walBefore, 0)
-		l.count(t, number, due, end, int(arrived.Load()))
+		if after, ok := m.wal(patient); ok && known {
+			l.wal += max(after-walBefore, 0)
+		}
+		l.count(t, number, end)
 	}
-	return t, nil
+	return t, context.Cause(ctx)
+}
+
+// stuck says who had to be cut off, although the server served.
+func (l *lane) stuck(t turn, end time.Duration) error {
+	for _, r := range t.records {
+		if r.trouble && r.returned >= end+l.hang {
+			return fmt.Errorf("%s: client %d was still at its operation %d (%s) %v after the end of its slice, and was cut off; try a statement_timeout or a lock_timeout in the workload",
+				l.name(), r.client+1, r.number+1, r.kind, l.hang)
+		}
+	}
+	return fmt.Errorf("%s: its clients did not end within %v after their slice, and were cut off; try a statement_timeout or a lock_timeout in the workload", l.name(), l.hang)
 }
 
 // stop cuts clients off that do not end.
@@ -183,32 +206,33 @@ func (l *lane) note(broken []history.Violation) {
 }
 
 // count takes a slice into account.
-func (l *lane) count(t turn, number int, due []time.Duration, end time.Duration, arrived int) {
+func (l *lane) count(t turn, number int, end time.Duration) {
 	s := history.Slice{Turn: number, Began: history.Duration(t.began), Took: history.Duration(t.took)}
 	slice := newTally()
 	for _, r := range t.records {
 		latency := r.latency()
-		slice.add(latency)
-		l.whole.add(latency)
+		if r.trouble {
+			s.Errors++
+		} else { // what got no answer has no latency, and fails too fast to be throughput
+			s.Operations++
+			slice.add(latency)
+			l.whole.add(latency)
+		}
 		key := kind{r.kind, string(r.outcome)}
 		if l.kinds[key] == nil {
 			one := newTally()
 			l.kinds[key] = &one
 		}
 		l.kinds[key].add(latency)
-		l.retries += r.attempts - 1
+		l.retries += max(r.attempts-1, 0)
 		if r.failure != "" {
 			l.errors[r.failure]++
-		}
-		if r.trouble {
-			s.Errors++
 		}
 	}
 	for _, u := range t.refused {
 		l.errors[u.failure]++
 	}
-	s.Operations = len(t.records)
-	for _, at := range due[min(arrived, len(due)):] {
+	for _, at := range t.missed {
 		l.unserved++
 		slice.add(end - t.began - at)
 		l.whole.add(end - t.began - at)
@@ -254,7 +278,18 @@ func (l *lane) outage(t turn) []history.Outage {
 }
 
 func (l *lane) name() string {
-	return fmt.Sprintf("%s at %d, %d clients", l.subject.Workload.FullName(), l.subject.At, l.clients)
+	if l.subject.Workload.Name == yardstickName {
+		return yardstickName
+	}
+	return fmt.Sprintf("%s at %d, %s", l.subject.Workload.FullName(), l.subject.At, count(l.clients))
+}
+
+// count says how many clients there are.
+func count(clients int) string {
+	if clients == 1 {
+		return "1 client"
+	}
+	return fmt.Sprintf("%d clients", clients)
 }
 
 // tally is a distribution of latencies, to the microsecond and to three figures, up to an hour.

@@ -34,6 +34,9 @@ type Config struct {
 
 	// Progress is called before each turn. Nil: not called.
 	Progress func(done, total int, what string)
+
+	hang     time.Duration // how long clients may take to end when their slice is over, before they are cut off; 0: 30 s
+	patience time.Duration // how long a server that does not serve is waited for when all is over; 0: 30 s
 }
 
 // Subject is one of the things that are measured side by side.
@@ -60,6 +63,8 @@ func (c Config) resolve() Config {
 	c.Devices = positive(c.Devices, 100)
 	c.Rows = positive(c.Rows, 10_000)
 	c.Zipf = max(c.Zipf, 0)
+	c.hang = positive(c.hang, 30*time.Second)
+	c.patience = positive(c.patience, 30*time.Second)
 	return c
 }
 
@@ -135,21 +140,26 @@ func (r *run) prepare(ctx context.Context) (err error) {
 		}
 		last := i == len(subjects)-1
 		shape := race.Shape{Clients: slices.Max(r.Clients), Devices: r.Devices, Zipf: r.Zipf, Rows: r.Rows, Seed: r.Seed}
-		stream := s.Workload.Stream(shape)
+		var stream race.Stream
+		if err := guard(func() error { stream = s.Workload.Stream(shape); return nil }); err != nil {
+			return fmt.Errorf("%s: %w", s.Workload.FullName(), err)
+		}
 		key := fmt.Sprintf("%p %s", s.Template, s.Workload.Name)
 		if filled[key] == nil {
-			if filled[key], err = fill(ctx, s.Template, stream); err != nil {
-				return err
+			t, err := fill(ctx, s.Template, stream)
+			if err != nil {
+				return fmt.Errorf("%s: %w", s.Workload.FullName(), err)
 			}
+			filled[key] = t
 		}
 		g, err := open(ctx, filled[key], stream, shape.Clients)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", s.Workload.FullName(), err)
 		}
 		r.grounds = append(r.grounds, g)
 		for _, n := range r.Clients {
 			if l := newLane(s, g, n); !last || n == r.Clients[0] {
-				l.began = r.began
+				l.began, l.hang = r.began, r.hang
 				r.lanes = append(r.lanes, l)
 			}
 		}
@@ -215,7 +225,12 @@ func (r *run) take(ctx context.Context, l *lane, random *rand.Rand, turn int, d 
 	if err != nil {
 		return err
 	}
-	return l.ground.keep(ctx, s.records)
+	short, cancel := context.WithTimeout(ctx, r.hang)
+	defer cancel()
+	if err := l.ground.keep(short, s.records); err != nil && !server.IsTrouble(err) {
+		return fmt.Errorf("%s: %w", l.name(), err)
+	}
+	return context.Cause(ctx)
 }
 
 func (r *run) close(ctx context.Context) error {

@@ -13,7 +13,6 @@ import (
 	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/load"
 	"github.com/interlock-pg/interlock/harness/race"
-	"github.com/interlock-pg/interlock/harness/server"
 	"github.com/interlock-pg/interlock/harness/server/servertest"
 )
 
@@ -71,6 +70,7 @@ func measure(t *testing.T, config load.Config, workloads ...race.Workload) histo
 }
 
 func TestSideBySide(t *testing.T) {
+	t.Parallel()
 	m := measure(t, load.Config{Clients: []int{2}, For: time.Second, Slice: 50 * time.Millisecond, Warmup: 50 * time.Millisecond, Rows: 100},
 		adding("plain", ""), adding("slow", `select pg_sleep(0.002)`))
 	require.Len(t, m.Arms, 2)
@@ -95,5 +95,3 @@ func TestSideBySide(t *testing.T) {
 	require.Empty(t, m.Outages)
 	require.Positive(t, m.Harness.CPU)
 }
-
-func config(server *server.Server) load.Config { return load.Config{Server: server} }

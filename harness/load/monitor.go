@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -14,6 +15,9 @@ type monitor struct {
 	config *pgx.ConnConfig
 	conn   *pgx.Conn
 }
+
+// soon is how long the monitor waits for an answer. A server that takes longer says nothing.
+const soon = 2 * time.Second
 
 // wait is what a session is at: it waits for an event of a type, or, where both are empty, has the processor.
 type wait struct{ kind, event string }
@@ -40,16 +44,28 @@ func (m *monitor) ready(ctx context.Context) bool {
 	return true
 }
 
-// wal returns how much has been written to the log, in bytes; 0: not known.
-func (m *monitor) wal(ctx context.Context) (bytes int64) {
-	if m.ready(ctx) {
-		_ = m.conn.QueryRow(ctx, `select case when pg_is_in_recovery() then 0 else pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0') end::bigint`).Scan(&bytes)
+// serves reports whether the server answers.
+func (m *monitor) serves(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, soon)
+	defer cancel()
+	return m.ready(ctx) && m.conn.Ping(ctx) == nil
+}
+
+// wal returns how much has been written to the log, in bytes. False: it is not known.
+func (m *monitor) wal(ctx context.Context) (bytes int64, known bool) {
+	ctx, cancel := context.WithTimeout(ctx, soon)
+	defer cancel()
+	if !m.ready(ctx) {
+		return 0, false
 	}
-	return bytes
+	err := m.conn.QueryRow(ctx, `select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint`).Scan(&bytes)
+	return bytes, err == nil
 }
 
 // sample sees what the sessions of a lane's clients are at.
 func (m *monitor) sample(ctx context.Context, l *lane) {
+	ctx, cancel := context.WithTimeout(ctx, soon)
+	defer cancel()
 	if !m.ready(ctx) {
 		return
 	}
@@ -66,12 +82,24 @@ func (m *monitor) sample(ctx context.Context, l *lane) {
 	})
 }
 
-func (m *monitor) close(ctx context.Context) error { return m.conn.Close(ctx) }
+func (m *monitor) close(ctx context.Context) error {
+	err := m.conn.Close(ctx)
+	<-m.conn.PgConn().CleanupDone()
+	return err
+}
 
 // counts are the counters of one database.
 type counts struct {
 	Commits, Rollbacks, Deadlocks, TempFiles, TempBytes, Hit, Read int64
-	relations                                                      map[string]size
+	relations                                                      map[string]size // nil: the counters are not known
+}
+
+// since returns how much a counter has grown. A server that crashes counts from 0 again.
+func since(now, before int64) int64 {
+	if now < before {
+		return now
+	}
+	return now - before
 }
 
 // size is how large a table or an index is.
@@ -83,8 +111,19 @@ type size struct {
 	Live  int64
 }
 
-// count reads the counters. While the server does not serve, they stay as they are.
+// count reads the counters. While the server does not serve, they stay unknown.
 func (g *ground) count(ctx context.Context, into *counts) error {
+	err := g.tryCount(ctx, into)
+	if err != nil && server.IsTrouble(err) { // perhaps only the connection is lost
+		err = g.tryCount(ctx, into)
+	}
+	if err != nil && server.IsTrouble(err) && ctx.Err() == nil {
+		return nil
+	}
+	return err
+}
+
+func (g *ground) tryCount(ctx context.Context, into *counts) error {
 	now := counts{relations: map[string]size{}}
 	err := g.connect(ctx)
 	if err == nil {
@@ -100,14 +139,12 @@ func (g *ground) count(ctx context.Context, into *counts) error {
 			where c.relkind in ('r', 'i', 'm') and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', '`+schemaName+`') order by 1`)
 		sizes, err = pgx.CollectRows(rows, pgx.RowToStructByPos[size])
 	}
-	switch {
-	case err == nil:
-		for _, s := range sizes {
-			now.relations[s.Name] = s
-		}
-		*into = now
-	case server.IsTrouble(err) && ctx.Err() == nil:
-		return nil
+	if err != nil {
+		return err
 	}
-	return err
+	for _, s := range sizes {
+		now.relations[s.Name] = s
+	}
+	*into = now
+	return nil
 }

@@ -1,7 +1,6 @@
 package load
 
 import (
-	"cmp"
 	"math"
 	"slices"
 
@@ -54,7 +53,25 @@ func shifted(a, b []float64) (history.Ratio, bool) {
 	}, true
 }
 
-func median[T cmp.Ordered](sorted []T) T { return sorted[len(sorted)/2] }
+// mostSpells is into how many spells a run is divided at most.
+const mostSpells = 8
+
+// spells puts what was measured in turn together into means of some turns each: what others do on a machine goes on for longer than a turn, so turns that
+// follow one another are no independent sample, and would seem to be surer than they are.
+func spells(all []float64) (means []float64) {
+	n := min(mostSpells, len(all))
+	for i := range n {
+		sum := 0.0
+		spell := all[i*len(all)/n : (i+1)*len(all)/n]
+		for _, x := range spell {
+			sum += x
+		}
+		means = append(means, sum/float64(len(spell)))
+	}
+	return means
+}
+
+func median(sorted []float64) float64 { return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2 }
 
 // round keeps what is worth writing down.
 func round(x float64) float64 { return math.Round(x*1e4) / 1e4 }

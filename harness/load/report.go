@@ -16,8 +16,9 @@ import (
 // judge judges the invariants that are about what clients were told, and all others a last time. Those of a ramp share a database, and what is wrong with
 // it. What cannot be judged is trouble of its lanes.
 func (r *run) judge(ctx context.Context) error {
+	deadline := time.Now().Add(r.patience) // of all together
 	for _, g := range r.grounds[:len(r.grounds)-1] {
-		err := g.settle(ctx)
+		err := g.settle(ctx, deadline)
 		var broken []history.Violation
 		for _, outcomes := range []bool{true, false} {
 			if err == nil {
@@ -61,6 +62,8 @@ func (r *run) report(out *history.Measurement) {
 			}
 		}
 		out.Arms = append(out.Arms, arm)
+	}
+	for _, l := range r.lanes {
 		out.Outages = append(out.Outages, l.outages...)
 	}
 	slices.SortStableFunc(out.Outages, func(a, b history.Outage) int { return cmp.Compare(a.Began, b.Began) })
@@ -131,10 +134,13 @@ func (l *lane) verdict(arm *history.Arm) {
 // database writes down what the server says about the lane's database. The counters are those of all numbers of clients together.
 func (l *lane) database() history.DatabaseLoad {
 	a, b := l.ground.after, l.ground.before
-	d := history.DatabaseLoad{
-		Samples: l.samples, Commits: a.Commits - b.Commits, Rollbacks: a.Rollbacks - b.Rollbacks, Deadlocks: a.Deadlocks - b.Deadlocks,
-		TempFiles: a.TempFiles - b.TempFiles, TempBytes: a.TempBytes - b.TempBytes, BlocksHit: a.Hit - b.Hit, BlocksRead: a.Read - b.Read, WALBytes: l.wal,
+	d := history.DatabaseLoad{Samples: l.samples, WALBytes: l.wal}
+	if a.relations == nil || b.relations == nil {
+		a, b = counts{}, counts{}
 	}
+	d.Commits, d.Rollbacks, d.Deadlocks = since(a.Commits, b.Commits), since(a.Rollbacks, b.Rollbacks), since(a.Deadlocks, b.Deadlocks)
+	d.TempFiles, d.TempBytes = since(a.TempFiles, b.TempFiles), since(a.TempBytes, b.TempBytes)
+	d.BlocksHit, d.BlocksRead = since(a.Hit, b.Hit), since(a.Read, b.Read)
 	for w, n := range l.waits {
 		d.Waits = append(d.Waits, history.Wait{Type: w.kind, Event: w.event, Share: round(float64(n) / float64(l.samples))})
 	}
@@ -157,7 +163,7 @@ const enough = 0.95
 func knees(arms []history.Arm) {
 	of := map[string][]int{}
 	for i, a := range arms {
-		name := fmt.Sprint(a.Name(), a.At)
+		name := fmt.Sprint(a.Name(), " at ", a.At)
 		of[name] = append(of[name], i)
 	}
 	for _, ramp := range of {
@@ -167,7 +173,7 @@ func knees(arms []history.Arm) {
 		}
 		slices.SortFunc(ramp, func(a, b int) int { return cmp.Compare(arms[a].Clients, arms[b].Clients) })
 		for _, i := range ramp {
-			if len(ramp) > 1 && arms[i].Throughput >= enough*most {
+			if len(ramp) > 1 && most > 0 && arms[i].Throughput >= enough*most {
 				arms[i].Knee = true
 				break
 			}

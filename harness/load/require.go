@@ -2,6 +2,7 @@ package load
 
 import (
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -107,8 +108,8 @@ func ParseRequirement(says string) (Requirement, error) {
 	default:
 		r.limit, err = strconv.ParseFloat(parts[4], 64)
 	}
-	if err != nil || r.limit < 0 {
-		return Requirement{}, fmt.Errorf("%q: %s is compared with %s; %q is not one", says, r.metric.name, r.metric.unit, parts[4])
+	if err != nil || math.IsNaN(r.limit) || math.IsInf(r.limit, 0) || r.limit < 0 {
+		return Requirement{}, fmt.Errorf("%q: %q is nothing to compare %s with; try %s", says, parts[4], r.metric.name, r.metric.unit)
 	}
 	return r, nil
 }
@@ -166,7 +167,7 @@ func Label(a history.Arm, among []history.Arm) string {
 		label += fmt.Sprintf(" at %d", a.At)
 	}
 	if len(clients) > 1 {
-		label += fmt.Sprintf(", %d clients", a.Clients)
+		label += ", " + count(a.Clients)
 	}
 	return label
 }

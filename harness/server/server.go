@@ -99,7 +99,11 @@ func (s *Server) Stop(ctx context.Context) error {
 		var errs []error
 		if s.admin != nil {
 			if !s.Owned {
-				errs = append(errs, s.dropAll(ctx, s.id))
+				err := s.revive(ctx)
+				if err == nil {
+					err = s.dropAll(ctx, s.id)
+				}
+				errs = append(errs, err)
 			}
 			errs = append(errs, s.admin.Close(ctx))
 		}
