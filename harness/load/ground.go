@@ -70,7 +70,6 @@ func open(ctx context.Context, t *server.Template, stream race.Stream, clients i
 		if err := guard(func() error { c.next = stream.Client(n); return nil }); err != nil {
 			return nil, errors.Join(err, g.close(context.WithoutCancel(ctx)))
 		}
-		direct(c.config)
 		if c.conn, err = pgx.ConnectConfig(ctx, c.config); err != nil {
 			return nil, errors.Join(fmt.Errorf("connecting client %d: %w", n+1, err), g.close(context.WithoutCancel(ctx)))
 		}

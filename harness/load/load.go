@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -176,8 +177,12 @@ func (r *run) room(ctx context.Context) error {
 	return err
 }
 
+// rareGC makes garbage be collected seldom: a client's statement leaves little that lives.
+const rareGC = 800
+
 // measure goes from turn to turn.
 func (r *run) measure(ctx context.Context) error {
+	defer debug.SetGCPercent(debug.SetGCPercent(rareGC))
 	random := rand.New(rand.NewPCG(uint64(r.Seed), 0x10ad))
 	for _, l := range r.lanes {
 		if err := r.take(ctx, l, random, 0, r.Warmup); err != nil {
