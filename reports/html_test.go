@@ -182,7 +182,7 @@ func TestAPageLosesNothingOfTheStory(t *testing.T) {
 		"gate-seed":             {"must not ship", "42P17", "interrupted"},
 		"gate-full":             {"Not covered", "The trials in detail"},
 		"repair":                {"2: active, of inspector 2", "to cancel"},
-		"load-defences":         {"+29 % (+24 to +35 %)", "Held under load: 4 of 5 arms held, 1 broke where they may", "through 1 outage", "pgstattuple is not installed", "✓ met", "terminating connection"},
+		"load-defences":         {"+29 % (+24 to +35 %)", "Held under load: 4 of 5 arms held, 1 broke where it may", "through 1 outage", "pgstattuple is not installed", "✓ met", "terminating connection"},
 		"load-ramp":             {"the knee", "S5 broken"},
 		"replay-not-applicable": {"no longer applicable"},
 	} {

@@ -46,7 +46,7 @@ func (s *story) load(run history.Run) func(tone) string {
 	return func(t tone) string {
 		counts := fmt.Sprintf("%d of %s held", n[held], arms)
 		if n[allowed] > 0 {
-			counts += fmt.Sprintf(", %d broke where they may", n[allowed])
+			counts += ", " + count(n[allowed], "broke where it may", "broke where they may")
 		}
 		if n[open] > 0 {
 			counts += fmt.Sprintf(", %d unknown", n[open])

@@ -97,7 +97,7 @@ type Slice struct {
 	P50        Duration `json:"p50"`
 	P99        Duration `json:"p99"`
 	Max        Duration `json:"max"`
-	Yardstick  Duration `json:"yardstick,omitempty"` // the mean latency, in the same turn, of what does not depend on the workload
+	Yardstick  Duration `json:"yardstick,omitempty"` // how long the server took, in the same turn, for something that no schema has a part in; 0: not known
 }
 
 // Ratio is a quotient of two things that were measured in the same turns, with the interval in which it lies with 95 % confidence.

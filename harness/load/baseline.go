@@ -9,10 +9,9 @@ import (
 	"github.com/interlock-pg/interlock/harness/history"
 )
 
-// Compare compares the arms with the same ones of an earlier measurement, by the clock and in the yardsticks of their own turns. Slower by more than the
-// tolerance (0.05: five per cent) in both, each with 95 % confidence, is a violation; the better of the two is what is said. By the clock, a machine that is
-// slower as a whole would make everything slower. In yardsticks, a yardstick that others on the machine happened to leave alone would, and so would a
-// faster processor what waits for something else.
+// Compare compares the mean latencies of the arms with those of the same ones of an earlier measurement, each in the yardsticks of its own turns, so that a
+// machine whose processors are slower as a whole is no difference. Slower by more than the tolerance (0.05: five per cent), with 95 % confidence, is a
+// violation.
 func Compare(now, then history.Measurement, file string, tolerance float64) history.Baseline {
 	b := history.Baseline{File: file, Tolerance: tolerance}
 	for _, a := range now.Arms {
@@ -24,16 +23,12 @@ func Compare(now, then history.Measurement, file string, tolerance float64) hist
 		case differs(now.Shape, then.Shape) != "":
 			one.Why = "the earlier run was made with another " + differs(now.Shape, then.Shape)
 		default:
-			yardsticks, ok := shifted(spells(inYardsticks(a)), spells(inYardsticks(then.Arms[i])))
-			clock, ok2 := shifted(spells(byTheClock(a)), spells(byTheClock(then.Arms[i])))
-			if !ok || !ok2 {
+			ratio, ok := shifted(spells(inYardsticks(a)), spells(inYardsticks(then.Arms[i])))
+			if !ok {
 				one.Why = fmt.Sprintf("fewer than %d slices", LeastTurns)
 				break
 			}
-			one.Latency, one.Verdict = yardsticks, history.Held
-			if clock.Low < yardsticks.Low {
-				one.Latency = clock
-			}
+			one.Latency, one.Verdict = ratio, history.Held
 			if one.Latency.Low > 1+tolerance {
 				one.Verdict = history.Violated
 			}
@@ -56,16 +51,6 @@ func differs(a, b history.LoadShape) string {
 		}
 	}
 	return strings.Join(names, " and ")
-}
-
-// byTheClock returns the mean latency of each slice.
-func byTheClock(a history.Arm) (all []float64) {
-	for _, s := range a.Slices {
-		if s.Mean > 0 {
-			all = append(all, float64(s.Mean))
-		}
-	}
-	return all
 }
 
 // inYardsticks returns the mean latency of each slice as a multiple of the yardstick's in the same turn.

@@ -278,9 +278,6 @@ func (l *lane) outage(t turn) []history.Outage {
 }
 
 func (l *lane) name() string {
-	if l.subject.Workload.Name == yardstickName {
-		return yardstickName
-	}
 	return fmt.Sprintf("%s at %d, %s", l.subject.Workload.FullName(), l.subject.At, count(l.clients))
 }
 

@@ -79,7 +79,7 @@ func positive[T int | time.Duration](value, otherwise T) T {
 // Connections returns how many connections the measurement needs at once.
 func (c Config) Connections() int {
 	c = c.resolve()
-	return (len(c.Subjects)+1)*(slices.Max(c.Clients)+1) + 2 // each has clients and a control; the yardstick is one more; the monitor and the administrator
+	return len(c.Subjects)*(slices.Max(c.Clients)+1) + 2 // each has clients and a control; the monitor and the administrator
 }
 
 func (c Config) shape() history.LoadShape {
@@ -97,11 +97,12 @@ func (c Config) shape() history.LoadShape {
 type run struct {
 	Config
 	began   time.Time
-	grounds []*ground // one a subject; the yardstick's is the last
-	lanes   []*lane   // subject by subject, each with every number of clients; the yardstick is the last
+	grounds []*ground // one a subject
+	lanes   []*lane   // subject by subject, each with every number of clients
 	monitor *monitor
-	spent   time.Duration // of the processors by this process, in slices
-	wall    time.Duration // in slices
+	yards   []time.Duration // how long the yardstick took, by turn, from the first; 0: not known
+	spent   time.Duration   // of the processors by this process, in slices
+	wall    time.Duration   // in slices
 }
 
 // Run measures. The error says why it could not be made or finished; what was measured until then is returned with it.
@@ -134,12 +135,10 @@ func (r *run) prepare(ctx context.Context) (err error) {
 			err = errors.Join(err, t.Drop(context.WithoutCancel(ctx)))
 		}
 	}()
-	subjects := append(slices.Clone(r.Subjects), Subject{Workload: yardstick(), Template: r.Server.Blank()})
-	for i, s := range subjects {
+	for _, s := range r.Subjects {
 		if s.Workload.Stream == nil {
 			return fmt.Errorf("workload %s has no stream, so it cannot be measured; try giving it one", s.Workload.FullName())
 		}
-		last := i == len(subjects)-1
 		shape := race.Shape{Clients: slices.Max(r.Clients), Devices: r.Devices, Zipf: r.Zipf, Rows: r.Rows, Seed: r.Seed}
 		var stream race.Stream
 		if err := guard(func() error { stream = s.Workload.Stream(shape); return nil }); err != nil {
@@ -159,10 +158,9 @@ func (r *run) prepare(ctx context.Context) (err error) {
 		}
 		r.grounds = append(r.grounds, g)
 		for _, n := range r.Clients {
-			if l := newLane(s, g, n); !last || n == r.Clients[0] {
-				l.began, l.hang = r.began, r.hang
-				r.lanes = append(r.lanes, l)
-			}
+			l := newLane(s, g, n)
+			l.began, l.hang = r.began, r.hang
+			r.lanes = append(r.lanes, l)
 		}
 	}
 	return nil
@@ -194,12 +192,12 @@ func (r *run) measure(ctx context.Context) error {
 			return err
 		}
 	}
-	subjects := len(r.lanes) - 1
-	turns := max(int(r.For/(r.Slice*time.Duration(subjects))), LeastTurns)
+	turns := max(int(r.For/(r.Slice*time.Duration(len(r.lanes)))), LeastTurns)
 	for turn := 1; turn <= turns; turn++ {
 		if r.Progress != nil {
-			r.Progress(turn-1, turns, fmt.Sprintf("%d side by side", subjects))
+			r.Progress(turn-1, turns, fmt.Sprintf("%d side by side", len(r.lanes)))
 		}
+		r.yards = append(r.yards, r.monitor.yardstick(ctx))
 		for _, i := range random.Perm(len(r.lanes)) {
 			if err := r.take(ctx, r.lanes[i], random, turn, r.Slice); err != nil {
 				return err
@@ -217,7 +215,7 @@ func (r *run) measure(ctx context.Context) error {
 // take has a lane run for one slice; turn 0 is not measured.
 func (r *run) take(ctx context.Context, l *lane, random *rand.Rand, turn int, d time.Duration) error {
 	var due []time.Duration
-	if r.Rate > 0 && l.subject.Workload.Name != yardstickName {
+	if r.Rate > 0 {
 		due = arrivals(r.Arrivals, r.Rate, d, random)
 	}
 	runtime.GC() // what the last slice left is not to be paid for by this one

@@ -17,7 +17,7 @@ import (
 // it. What cannot be judged is trouble of its lanes.
 func (r *run) judge(ctx context.Context) error {
 	deadline := time.Now().Add(r.patience) // of all together
-	for _, g := range r.grounds[:len(r.grounds)-1] {
+	for _, g := range r.grounds {
 		err := g.settle(ctx, deadline)
 		var broken []history.Violation
 		for _, outcomes := range []bool{true, false} {
@@ -42,28 +42,19 @@ func (r *run) judge(ctx context.Context) error {
 
 // report writes down what was measured.
 func (r *run) report(out *history.Measurement) {
-	if len(r.lanes) == 0 {
-		return
-	}
-	last := len(r.lanes) - 1
-	yard := r.lanes[last]
-	for _, l := range r.lanes[:last] {
+	for _, l := range r.lanes {
 		for i := range l.slices {
-			if j := slices.IndexFunc(yard.slices, func(s history.Slice) bool { return s.Turn == l.slices[i].Turn }); j >= 0 {
-				l.slices[i].Yardstick = yard.slices[j].Mean
-			}
+			l.slices[i].Yardstick = history.Duration(r.yards[l.slices[i].Turn-1])
 		}
 	}
-	for _, l := range r.lanes[:last] {
+	for _, l := range r.lanes {
 		arm := l.arm()
-		for _, base := range r.lanes[:last] {
+		for _, base := range r.lanes {
 			if base != l && base.subject.Base && base.clients == l.clients && base.subject.Workload.Name == l.subject.Workload.Name {
 				arm.Cost, arm.Speed = paired(l.slices, base.slices, mean), paired(l.slices, base.slices, throughput)
 			}
 		}
 		out.Arms = append(out.Arms, arm)
-	}
-	for _, l := range r.lanes {
 		out.Outages = append(out.Outages, l.outages...)
 	}
 	slices.SortStableFunc(out.Outages, func(a, b history.Outage) int { return cmp.Compare(a.Began, b.Began) })
