@@ -26,7 +26,7 @@ demo: build ## the main job: run every scenario with every defence at every migr
 	./bin/interlock run
 
 test: ## the tests, with the race detector; finds a Postgres itself
-	go test $(RACE) $(GRAMMAR) -vet=off -timeout 5m ./...
+	go test $(RACE) $(GRAMMAR) -vet=off -p 3 -timeout 5m ./...
 
 check: fmt-check vet lint tidy-check test-docker fuzz test-flaky test-thorough vuln ## everything that CI runs besides test
 	$(MAKE) soundness PROGRAMS=300
@@ -59,7 +59,7 @@ test-thorough: ## what takes too long for test: every hazard and its safe form t
 	INTERLOCK_TEST_KILLS=50 go test -count 1 -timeout 10m -run 'Killed' ./cmd/interlock
 	INTERLOCK_TEST_THOROUGH=1 go test -count 1 -timeout 10m ./harness/gate ./harness/ddl ./harness/explore ./harness/wire ./harness/isolation/... ./harness/server/embedded ./harness/load ./scenarios
 	INTERLOCK_TEST_THOROUGH=1 INTERLOCK_TEST_SCREENSHOTS=$(CURDIR)/interlock-out/screenshots go test -count 1 -timeout 5m ./reports
-	INTERLOCK_TEST_THOROUGH=1 go test -count 1 -timeout 10m -run 'Scripts/(gate|run|explore-anomalies)' ./cmd/interlock
+	INTERLOCK_TEST_THOROUGH=1 go test -count 1 -timeout 10m -run 'Scripts/(gate|run|explore-anomalies|findings)' ./cmd/interlock
 
 soundness: ## what the reduction leaves out, against all orders, for PROGRAMS random programs; takes long
 	INTERLOCK_SCHED_PROGRAMS=$(PROGRAMS) go test -count 1 -timeout 30m -run 'TestReducedLosesNothing|Counts' ./harness/sched

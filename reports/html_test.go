@@ -289,11 +289,8 @@ func manyMigrations() history.Run {
 }
 
 func TestAPageStaysSmall(t *testing.T) {
-	all := map[string]func() history.Run{"cells": manyCells, "steps": manySteps}
-	if servertest.Thorough() {
-		all["turns"], all["migrations"] = manyTurns, manyMigrations
-	}
-	for name, many := range all {
+	servertest.Slow(t)
+	for name, many := range map[string]func() history.Run{"cells": manyCells, "steps": manySteps, "turns": manyTurns, "migrations": manyMigrations} {
 		page := render(t, reports.HTML, many())
 		require.Less(t, len(page), 5<<20, name)
 		require.Contains(t, page, "in the run file", name)

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/harness/server/servertest"
 	"github.com/interlock-pg/interlock/reports"
 )
 
@@ -148,6 +149,7 @@ func same(t *testing.T, want, got, name string) {
 }
 
 func TestRedactIsIdempotent(t *testing.T) {
+	servertest.Slow(t)
 	for name, run := range redactable() {
 		once := reports.Redact(run)
 		same(t, render(t, reports.JSON, once), render(t, reports.JSON, reports.Redact(once)), name)
@@ -308,6 +310,7 @@ func TestNoMarkedValueIsLeft(t *testing.T) {
 }
 
 func TestRedactedRunsRenderAlike(t *testing.T) {
+	servertest.Slow(t)
 	tables := func(run history.Run) (lines int) {
 		for line := range strings.Lines(render(t, reports.Markdown, run)) {
 			if strings.HasPrefix(line, "|") {

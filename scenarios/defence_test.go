@@ -11,6 +11,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 
+	"github.com/interlock-pg/interlock/harness/server/servertest"
+
 	"github.com/interlock-pg/interlock/harness"
 )
 
@@ -153,6 +155,7 @@ func visits(ops ...ScheduleOperation) SchedulesClient {
 
 // TestScheduleRequests makes one client's requests one after another.
 func TestScheduleRequests(t *testing.T) {
+	servertest.Slow(t)
 	const created, done, conflict, notFound = harness.Created, harness.Done, harness.Conflict, harness.NotFound
 	type outcomesOf = []harness.Outcome
 	create := func(at When) ScheduleOperation { return ScheduleOperation{Kind: Create, At: at} }

@@ -13,6 +13,8 @@ import (
 	"github.com/leanovate/gopter/prop"
 	"github.com/stretchr/testify/require"
 
+	"github.com/interlock-pg/interlock/harness/server/servertest"
+
 	"github.com/interlock-pg/interlock/harness"
 )
 
@@ -214,6 +216,7 @@ func (b bench) overlap(s harness.Scenario) []harness.Outcome {
 
 // TestOverlap forces the two orders that matter on every defence: both clients look before either has committed.
 func TestOverlap(t *testing.T) {
+	servertest.Slow(t)
 	var sessions SessionsInput
 	require.NoError(t, json.Unmarshal([]byte(`{"devices": ["AED-1"], "clients": [
 		{"inspector": 0, "time_zone": "UTC", "operations": [{"kind": "create"}]},

@@ -188,6 +188,7 @@ func explorers(t testing.TB) func(schema string) *explore.Explorer {
 }
 
 func TestCorpus(t *testing.T) {
+	servertest.Slow(t)
 	on := explorers(t)
 	for _, p := range corpus(t) {
 		if p.Order != nil {

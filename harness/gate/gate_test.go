@@ -212,6 +212,7 @@ ALTER TABLE visits ADD COLUMN number bigserial;`)
 
 // Values that change without a word, and rows that are gone, are told; those that the file says it changes are not.
 func TestRows(t *testing.T) {
+	servertest.Slow(t)
 	config := gate.Config{Skip: skipped(), Rows: 200}
 	trigger := `CREATE FUNCTION shift() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN %; END $$; CREATE EVENT TRIGGER shift ON ddl_command_end EXECUTE FUNCTION shift();`
 	add := "SET lock_timeout = '100ms';\nALTER TABLE visits ADD COLUMN note text;"

@@ -20,6 +20,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/interlock-pg/interlock/harness/server/servertest"
+
 	"github.com/interlock-pg/interlock/harness/wire"
 )
 
@@ -298,6 +300,7 @@ func TestSlowReader(t *testing.T) {
 
 // TestLargeMessages: neither side waits for the other to read, however much there is to write.
 func TestLargeMessages(t *testing.T) {
+	servertest.Slow(t)
 	for _, split := range []bool{false, true} {
 		b := newBench(t, `create table t (v text)`, wire.Config{Split: split, Hold: func(wire.Step) bool { return false }})
 		conn, _ := b.connect("client")
