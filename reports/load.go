@@ -205,8 +205,15 @@ func kinds(a history.Arm, m history.Measurement) table {
 			perSecond = float64(k.Count) / time.Duration(a.Measured).Seconds()
 		}
 		t.rows = append(t.rows, []text{
-			{words: say("%s", k.Kind)}, {words: say("%s", k.Outcome)}, {words: thousands(k.Count)}, {words: rate(perSecond)},
-			{words: precise(k.Latency.P50)}, {words: precise(k.Latency.P90)}, {words: precise(k.Latency.P99)}, {words: precise(k.Latency.P999)}, {words: precise(k.Latency.Max)},
+			{words: say("%s", k.Kind)},
+			{words: say("%s", k.Outcome)},
+			{words: thousands(k.Count)},
+			{words: rate(perSecond)},
+			{words: precise(k.Latency.P50)},
+			{words: precise(k.Latency.P90)},
+			{words: precise(k.Latency.P99)},
+			{words: precise(k.Latency.P999)},
+			{words: precise(k.Latency.Max)},
 		})
 	}
 	return t
@@ -224,8 +231,13 @@ func served(scenario string, m history.Measurement) table {
 			wal = size(a.Database.WALBytes / int64(a.Operations))
 		}
 		t.rows = append(t.rows, []text{
-			{words: armLabel(a, m)}, {words: portion(outcome(a, "conflict"), a.Operations)}, {words: portion(outcome(a, "failed")+outcome(a, "unknown"), a.Operations)},
-			{words: portion(a.Retries, a.Operations)}, {words: thousands(int(a.Database.Deadlocks))}, {words: wal}, {words: waits(a.Database)},
+			{words: armLabel(a, m)},
+			{words: portion(outcome(a, "conflict"), a.Operations)},
+			{words: portion(outcome(a, "failed")+outcome(a, "unknown"), a.Operations)},
+			{words: portion(a.Retries, a.Operations)},
+			{words: thousands(int(a.Database.Deadlocks))},
+			{words: wal},
+			{words: waits(a.Database)},
 		})
 	}
 	return t
