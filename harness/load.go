@@ -3,7 +3,6 @@ package harness
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/interlock-pg/interlock/harness/history"
@@ -26,9 +25,9 @@ type LoadConfig struct {
 
 	Require []load.Requirement
 
-	Baseline     *history.Run // an earlier run to compare with; nil: none
-	BaselineFile string       // where it was read from
-	Tolerance    float64      // 0.05: five per cent slower is as good
+	Baseline     *history.Measurement // an earlier one to compare with; nil: none
+	BaselineFile string               // where it was read from
+	Tolerance    float64              // 0.05: five per cent slower is as good
 }
 
 // Load measures workloads under load, side by side, and judges their invariants and what is required of them. The error says why the run could not be
@@ -49,12 +48,8 @@ func Load(ctx context.Context, config LoadConfig) (history.Run, error) {
 		measured.Required = append(measured.Required, r.Judge(measured.Arms)...)
 	}
 	if config.Baseline != nil {
-		if config.Baseline.Load == nil {
-			err = errors.Join(err, fmt.Errorf("%s is not a run of load; try one that interlock load wrote", config.BaselineFile))
-		} else {
-			b := load.Compare(measured, *config.Baseline.Load, config.BaselineFile, config.Tolerance)
-			measured.Baseline = &b
-		}
+		b := load.Compare(measured, *config.Baseline, config.BaselineFile, config.Tolerance)
+		measured.Baseline = &b
 	}
 	finish(&run, err)
 	run.Verdict = history.Worst(run.Verdict, measuredVerdict(measured))

@@ -59,7 +59,10 @@ func (c *loadCommand) Run(ctx context.Context, out *output, pg *postgres) error 
 		if err != nil {
 			return err
 		}
-		config.Baseline, config.BaselineFile = &run, c.Baseline
+		if run.Load == nil {
+			return usage("--baseline %s is not a run of load; try the run.json that interlock load wrote", c.Baseline)
+		}
+		config.Baseline, config.BaselineFile = run.Load, c.Baseline
 	}
 	provider, err := pg.provider()
 	if err != nil {
@@ -125,6 +128,9 @@ func (c *loadCommand) config() (harness.LoadConfig, error) {
 	return config, nil
 }
 
+// mostClients is more than any server takes.
+const mostClients = 100_000
+
 // ramp reads numbers of clients, as 10:200:10.
 func ramp(says string) (clients []int, err error) {
 	wrong := usage("--ramp %s: it must be the first number of clients, the last and the step, as 10:200:10", says)
@@ -134,7 +140,7 @@ func ramp(says string) (clients []int, err error) {
 	}
 	var n [3]int
 	for i, part := range parts {
-		if n[i], err = strconv.Atoi(part); err != nil || n[i] < 1 {
+		if n[i], err = strconv.Atoi(part); err != nil || n[i] < 1 || n[i] > mostClients {
 			return nil, wrong
 		}
 	}
