@@ -65,34 +65,10 @@ func (l *lane) run(ctx context.Context, m *monitor, number int, d time.Duration,
 	clients := l.ground.clients[:l.clients]
 	end := t.began + d
 
-	quiet := context.WithoutCancel(ctx) // a context that can end costs a goroutine a statement; clients that have to stop are cut off
 	var arrived atomic.Int64
 	var running sync.WaitGroup
 	for _, c := range clients {
-		running.Go(func() {
-			for c.mistake == nil && ctx.Err() == nil {
-				if c.conn.IsClosed() && !c.reconnect(ctx, l.began, end) {
-					return
-				}
-				at := time.Duration(-1)
-				if due != nil {
-					n := int(arrived.Add(1)) - 1
-					if n >= len(due) {
-						pause(ctx, end-time.Since(l.began)) // an open loop lasts as long as it is said to
-						return
-					}
-					at = t.began + due[n]
-					pause(ctx, at-time.Since(l.began))
-				}
-				if time.Since(l.began) >= end {
-					if due != nil {
-						c.missed = append(c.missed, at-t.began)
-					}
-					return
-				}
-				c.do(quiet, l.began, at)
-			}
-		})
+		running.Go(func() { l.drive(ctx, c, t.began, end, due, &arrived) })
 	}
 	done := make(chan struct{})
 	go func() { running.Wait(); close(done) }()
@@ -139,6 +115,34 @@ func (l *lane) run(ctx context.Context, m *monitor, number int, d time.Duration,
 		l.count(t, number, end)
 	}
 	return t, context.Cause(ctx)
+}
+
+// drive has one client do operations from one moment to another, as they are due, or, where nothing is, one after another. Arrived counts those that
+// some client has come to do.
+func (l *lane) drive(ctx context.Context, c *client, from, to time.Duration, due []time.Duration, arrived *atomic.Int64) {
+	quiet := context.WithoutCancel(ctx) // a context that can end costs a goroutine a statement; clients that have to stop are cut off
+	for c.mistake == nil && ctx.Err() == nil {
+		if c.conn.IsClosed() && !c.reconnect(ctx, l.began, to) {
+			return
+		}
+		at := time.Duration(-1)
+		if due != nil {
+			n := int(arrived.Add(1)) - 1
+			if n >= len(due) {
+				pause(ctx, to-time.Since(l.began)) // an open loop lasts as long as it is said to
+				return
+			}
+			at = from + due[n]
+			pause(ctx, at-time.Since(l.began))
+		}
+		if time.Since(l.began) >= to {
+			if due != nil {
+				c.missed = append(c.missed, at-from)
+			}
+			return
+		}
+		c.do(quiet, l.began, at)
+	}
 }
 
 // stuck says who had to be cut off, although the server served.

@@ -86,6 +86,8 @@ func (m *monitor) sample(ctx context.Context, l *lane) {
 // yardstick returns how long the server takes for something that no schema and no other session has a part in: the median of some tries. 0: not known.
 func (m *monitor) yardstick(ctx context.Context) time.Duration {
 	const tries = 9
+	ctx, cancel := context.WithTimeout(ctx, soon)
+	defer cancel()
 	var took []time.Duration
 	for m.ready(ctx) && len(took) < tries {
 		began := time.Now()
