@@ -13,10 +13,10 @@ import (
 
 // How much is spent on making a violation small. The bounds are counts, not times, so that it comes out the same on every machine.
 const (
-	toFind    = 10000 // interleavings of the input that is given, before it is given up
-	toShrink  = 1000  // of one simpler input
-	atFirst   = 20    // of one simpler input, as long as that makes it simpler: most violations come early, and few orders are left of a small input
-	toPreempt = 1000  // interleavings, in the search for one with fewer preemptions
+	toFind    = 2000 // interleavings of the input that is given, before it is given up
+	toShrink  = 1000 // of one simpler input
+	atFirst   = 20   // of one simpler input, as long as that makes it simpler: most violations come early, and few orders are left of a small input
+	toPreempt = 1000 // interleavings, in the search for one with fewer preemptions
 	toRepeat  = 10
 )
 
