@@ -160,7 +160,7 @@ func clip(s string, n int) string {
 	return head + "…"
 }
 
-// wrap returns s as lines of at most n columns, broken at spaces where there are any.
+// wrap returns s as lines of at most n columns, broken at spaces where there are any. Only a single cluster may be wider.
 func wrap(s string, n int) []string {
 	var lines []string
 	for paragraph := range strings.SplitSeq(s, "\n") {
@@ -173,17 +173,13 @@ func wrap(s string, n int) []string {
 			switch {
 			case word == "":
 				continue
-			case line != "" && width(line)+1+width(word) <= n:
+			case line != "" && width(line+" "+word) <= n: // a mark may widen the space before it
 				line += " " + word
 				continue
 			case line != "":
 				lines = append(lines, line)
 			}
-			for width(word) > n {
-				head := cut(word, n)
-				if head == word { // one cluster that is wider than the line
-					break
-				}
+			for head := cut(word, n); head != word; head = cut(word, n) {
 				lines, word = append(lines, head), word[len(head):]
 			}
 			line = word

@@ -19,21 +19,22 @@ import (
 // Do calls an operation. The error is a mistake of the client's own: it panicked, or left a transaction open that it was not given.
 func Do(ctx context.Context, op race.Operation, conn *pgx.Conn) (race.Answer, error) {
 	before := conn.PgConn().TxStatus()
-	answer, err := call(ctx, op, conn)
+	var answer race.Answer
+	err := Guard(func() error { answer = op.Do(ctx, conn).Resolve(); return nil })
 	if err == nil && before == 'I' && !conn.IsClosed() && conn.PgConn().TxStatus() != 'I' {
 		err = errors.New("left a transaction open; end it before the operation returns")
 	}
 	return answer, err
 }
 
-// call turns a panic of the client's code into an error.
-func call(ctx context.Context, op race.Operation, conn *pgx.Conn) (answer race.Answer, err error) {
+// Guard calls code of the user's own and turns a panic of it into an error.
+func Guard(call func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panicked: %v\n%s", p, debug.Stack())
 		}
 	}()
-	return op.Do(ctx, conn).Resolve(), nil
+	return call()
 }
 
 // Record returns what is kept of the n-th operation of a client; times are since the clients were let go.

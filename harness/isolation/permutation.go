@@ -265,9 +265,32 @@ func (r *running) free(ctx context.Context, s *session) error {
 			}
 			return r.end(nil, "step %s timed out after %d seconds\nactive steps are:%s\n", s.active.Name, int(elapsed.Seconds()), names.String())
 		}
-		time.Sleep(time.Millisecond) // it is kept back by a marker, for another step or its notices
+		if err := r.linger(ctx, old); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// linger waits until something has come of a session that keeps the step back by a marker, for a while at most. Of sessions that have nothing to say,
+// since each keeps another back, it waits for the time limit.
+func (r *running) linger(ctx context.Context, l *launch) error {
+	until := time.Now().Add(longestPause)
+	for _, m := range l.markers {
+		if m.session != nil && !m.session.ready { // none: it waits until its own step blocks
+			_, err := m.session.receive(ctx, until)
+			r.listen(m.session)
+			return err
+		}
+	}
+	timer := time.NewTimer(time.Until(until))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
 }
 
 // complete tries all waiting steps once, and again as long as that may let go further ones that are held by their markers.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -62,7 +61,7 @@ type unreachable struct {
 // do has the client do its next operation, which should have begun at due; negative: now.
 func (c *client) do(ctx context.Context, began time.Time, due time.Duration) {
 	var op race.Operation
-	if err := guard(func() error { op = c.next(); return nil }); err != nil {
+	if err := arena.Guard(func() error { op = c.next(); return nil }); err != nil {
 		c.mistake = fmt.Errorf("client %d, asked for operation %d: %w", c.n+1, c.number+1, err)
 		return
 	}
@@ -89,16 +88,6 @@ func (c *client) do(ctx context.Context, began time.Time, due time.Duration) {
 		c.mistake = fmt.Errorf("client %d, operation %d (%s): %w", c.n+1, r.number+1, op.Kind, err)
 		_ = c.conn.Close(ctx)
 	}
-}
-
-// guard turns a panic of a workload's code into an error.
-func guard(call func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panicked: %v\n%s", p, debug.Stack())
-		}
-	}()
-	return call()
 }
 
 // describe returns what kind of failure an error is, its SQLSTATE and its words.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/interlock-pg/interlock/harness/arena"
 	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/race"
 	"github.com/interlock-pg/interlock/harness/server"
@@ -35,7 +36,7 @@ func fill(ctx context.Context, t *server.Template, stream race.Stream) (*server.
 			return err
 		}
 		if stream.Fill != nil {
-			if err = guard(func() error { return stream.Fill(ctx, conn) }); err != nil {
+			if err = arena.Guard(func() error { return stream.Fill(ctx, conn) }); err != nil {
 				err = fmt.Errorf("filling its tables: %w", err)
 			}
 		}
@@ -67,7 +68,7 @@ func open(ctx context.Context, t *server.Template, stream race.Stream, clients i
 	}
 	for n := range clients {
 		c := &client{n: n, config: db.Config(fmt.Sprintf("client %d", n+1))}
-		if err := guard(func() error { c.next = stream.Client(n); return nil }); err != nil {
+		if err := arena.Guard(func() error { c.next = stream.Client(n); return nil }); err != nil {
 			return nil, errors.Join(err, g.close(context.WithoutCancel(ctx)))
 		}
 		if c.conn, err = pgx.ConnectConfig(ctx, c.config); err != nil {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/interlock-pg/interlock/harness/arena"
 	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/race"
 	"github.com/interlock-pg/interlock/harness/server"
@@ -141,7 +142,7 @@ func (r *run) prepare(ctx context.Context) (err error) {
 		}
 		shape := race.Shape{Clients: slices.Max(r.Clients), Devices: r.Devices, Zipf: r.Zipf, Rows: r.Rows, Seed: r.Seed}
 		var stream race.Stream
-		if err := guard(func() error { stream = s.Workload.Stream(shape); return nil }); err != nil {
+		if err := arena.Guard(func() error { stream = s.Workload.Stream(shape); return nil }); err != nil {
 			return fmt.Errorf("%s: %w", s.Workload.FullName(), err)
 		}
 		key := fmt.Sprintf("%p %s", s.Template, s.Workload.Name)

@@ -17,7 +17,8 @@ type Shape struct {
 
 // Stream is a workload without an end: clients that go on, one operation after another, among rows that are there already.
 type Stream struct {
-	// Fill puts the rows in place that are there before. It runs alone, once, on a database as the migrations left it.
+	// Fill puts the rows in place that are there before. It runs alone, once, on a database as the migrations left it; what it filled is vacuumed and
+	// analysed then.
 	Fill func(ctx context.Context, conn *pgx.Conn) error
 
 	// Client returns what the n-th client does next, and next; n counts from 0. Each client's operations come from one goroutine. The same shape gives

@@ -47,8 +47,6 @@ func shorthand(sql string) string {
 	return sql
 }
 
-func find(kind Kind, sql string) query { return query{kind, shorthand(sql)} }
-
 var catalog = []query{
 	find(Namespace, `
 		select quote_ident(n.nspname), '', 0, 0::bigint,
@@ -250,3 +248,5 @@ var catalog = []query{
 			(select string_agg(a::text, ' ' order by a::text) from unnest(d.defaclacl) a) as privileges
 		from pg_default_acl d left join pg_namespace n on n.oid = d.defaclnamespace`),
 }
+
+func find(kind Kind, sql string) query { return query{kind, shorthand(sql)} }

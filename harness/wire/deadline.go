@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"errors"
+	"net"
 	"sync"
 	"time"
 )
@@ -68,4 +70,33 @@ func isClosed(c <-chan struct{}) bool {
 	default:
 		return false
 	}
+}
+
+// SetDeadline implements [net.Conn].
+func (s *Session) SetDeadline(t time.Time) error {
+	return errors.Join(s.SetReadDeadline(t), s.SetWriteDeadline(t))
+}
+
+// SetReadDeadline implements [net.Conn].
+func (s *Session) SetReadDeadline(t time.Time) error {
+	switch {
+	case !s.gate.config.Split:
+		return s.server.SetReadDeadline(t)
+	case isClosed(s.closed):
+		return net.ErrClosed
+	}
+	s.reading.set(t)
+	return nil
+}
+
+// SetWriteDeadline implements [net.Conn].
+func (s *Session) SetWriteDeadline(t time.Time) error {
+	switch {
+	case !s.gate.config.Split:
+		return s.server.SetWriteDeadline(t)
+	case isClosed(s.closed):
+		return net.ErrClosed
+	}
+	s.writing.set(t)
+	return nil
 }

@@ -414,35 +414,6 @@ func (s *Session) LocalAddr() net.Addr { return s.server.LocalAddr() }
 // RemoteAddr implements [net.Conn].
 func (s *Session) RemoteAddr() net.Addr { return s.server.RemoteAddr() }
 
-// SetDeadline implements [net.Conn].
-func (s *Session) SetDeadline(t time.Time) error {
-	return errors.Join(s.SetReadDeadline(t), s.SetWriteDeadline(t))
-}
-
-// SetReadDeadline implements [net.Conn].
-func (s *Session) SetReadDeadline(t time.Time) error {
-	switch {
-	case !s.gate.config.Split:
-		return s.server.SetReadDeadline(t)
-	case isClosed(s.closed):
-		return net.ErrClosed
-	}
-	s.reading.set(t)
-	return nil
-}
-
-// SetWriteDeadline implements [net.Conn].
-func (s *Session) SetWriteDeadline(t time.Time) error {
-	switch {
-	case !s.gate.config.Split:
-		return s.server.SetWriteDeadline(t)
-	case isClosed(s.closed):
-		return net.ErrClosed
-	}
-	s.writing.set(t)
-	return nil
-}
-
 // wake tells whoever waits on c to look again.
 func wake(c chan struct{}) {
 	select {
