@@ -12,10 +12,26 @@ func (s *story) check(run history.Run) func(tone) string {
 	if run.Check == nil {
 		return func(tone) string { return "Unknown: nothing was checked." }
 	}
-	var found []string
-	violated := false
+	found, violated := s.invariants(*run.Check, command(run.Command))
+	found = append(found, s.indexes(*run.Check)...)
+	return func(t tone) string {
+		lead := "Holds at this moment"
+		switch {
+		case t == bad && violated:
+			lead = "Violated"
+		case t == bad:
+			lead = "Not as it must be"
+		case t == open:
+			lead = "Unknown"
+		}
+		return lead + ": " + strings.Join(found, ", ") + "."
+	}
+}
+
+// invariants adds what was found of each invariant, in the order of their names, and says whether one is broken. Again is the command that looks once more.
+func (s *story) invariants(check history.Check, again string) (found []string, violated bool) {
 	verdicts := table{caption: "invariants", head: []string{"invariant", "verdict", "took"}}
-	for _, one := range run.Check.Invariants {
+	for _, one := range check.Invariants {
 		it := item{group: "invariants", name: say("%s", one.Invariant), took: one.Elapsed}
 		title := it.name + says(one.Says)
 		broken := count(max(one.Rows.Total, len(one.Rows.Rows)), "row", "rows")
@@ -31,7 +47,7 @@ func (s *story) check(run history.Run) func(tone) string {
 			it.tone, it.brief, word = bad, "!! broken by "+broken, "broken by "+broken
 			it.notes = []string{"broken by " + broken + says(one.Says)}
 			it.proofs = []proof{{
-				tone: bad, title: title, facts: period(one.Groups), tables: []table{rows(it.name+": ", one.Rows)}, again: command(run.Command),
+				tone: bad, title: title, facts: period(one.Groups), tables: []table{rows(it.name+": ", one.Rows)}, again: again,
 			}}
 		default:
 			it.tone, it.brief = open, "? unknown"
@@ -42,10 +58,14 @@ func (s *story) check(run history.Run) func(tone) string {
 		s.items = append(s.items, it)
 	}
 	s.tables = append(s.tables, verdicts)
+	return found, violated
+}
 
+// indexes adds what is wrong with indexes and constraints.
+func (s *story) indexes(check history.Check) (found []string) {
 	indexes := table{caption: "indexes and constraints", head: []string{"name", "present", "valid", "enforcing", "scans", "size", "what is wrong"}}
 	wrong := 0
-	for _, x := range run.Check.Indexes {
+	for _, x := range check.Indexes {
 		it := item{group: "indexes", name: say("%s", x.Name), tone: held}
 		fault := faulty(x)
 		verdict := text{words: "nothing"}
@@ -80,19 +100,7 @@ func (s *story) check(run history.Run) func(tone) string {
 		}
 		found = append(found, was)
 	}
-
-	return func(t tone) string {
-		lead := "Holds at this moment"
-		switch {
-		case t == bad && violated:
-			lead = "Violated"
-		case t == bad:
-			lead = "Not as it must be"
-		case t == open:
-			lead = "Unknown"
-		}
-		return lead + ": " + strings.Join(found, ", ") + "."
-	}
+	return found
 }
 
 // period says from when to when groups are.

@@ -114,7 +114,6 @@ func shownSteps(all []history.Step) (steps []history.Step, head, left int) {
 
 // lanesOf draws an interleaving. Parts is the release at which it parts from another; 0: from none.
 func lanesOf(in history.Interleaving, round history.Round, id, label string, parts int) lanesView {
-	v := lanesView{ID: id, Label: label}
 	names := slices.Clone(in.Clients)
 	operations := map[string]int{}
 	for _, s := range in.Steps {
@@ -123,94 +122,124 @@ func lanesOf(in history.Interleaving, round history.Round, id, label string, par
 		}
 		operations[s.Client] += len(s.Told)
 	}
-	v.lanes(names, round)
+	d := drawing{lanesView: lanesView{ID: id, Label: label}, names: names, begun: map[int]int{}, waiting: map[int]int{}, blockers: map[int][]string{}}
+	d.lanes(names, round)
 	if levels := levelsOf(in); slices.Contains(levels, "") || slices.Contains(levels, "read committed") {
-		v.Legend = append(v.Legend, "At READ COMMITTED each statement has a snapshot of its own.")
+		d.Legend = append(d.Legend, "At READ COMMITTED each statement has a snapshot of its own.")
 	}
-	wide, codeRoom, wordRoom := laneWidth(len(names))
+	d.wide, d.codeRoom, d.wordRoom = laneWidth(len(names))
+	d.y = d.Top + rowGap
 	steps, head, left := shownSteps(in.Steps)
-
-	y, last := v.Top+rowGap, 0
-	begun, waiting := map[int]int{}, map[int]int{} // by client: where its transaction began, where it began to wait
-	blockers := map[int][]string{}
-	end := func(client, to int) {
-		if from, ok := begun[client]; ok {
-			v.Spans = append(v.Spans, barView{v.Lanes[client].X + 3, from, 4, to - from, "a transaction of " + v.Lanes[client].Name})
-			delete(begun, client)
-		}
-	}
-	rest := func(client, to int) {
-		from, ok := waiting[client]
-		if !ok {
-			return
-		}
-		delete(waiting, client)
-		if to-from > 4 {
-			v.Waits = append(v.Waits, barView{v.Lanes[client].X + boxInset + 6, from, wide - 2*boxInset - 6, to - from, v.Lanes[client].Name + " waits" + waitsFor(blockers[client])})
-		}
-	}
+	last := 0
 	for i, s := range steps {
 		if i == head && left > 0 {
-			v.Gaps = append(v.Gaps, lineView{y + 12, fmt.Sprintf("… %s steps more, in the run file", thousands(left))})
-			v.Steps = append(v.Steps, stepView{Tone: "plain", Came: []cellView{{Words: fmt.Sprintf("… %s steps more, in the run file", thousands(left)), Tone: "plain"}}})
-			y += 30
+			words := fmt.Sprintf("… %s steps more, in the run file", thousands(left))
+			d.Gaps = append(d.Gaps, lineView{d.y + 12, words})
+			d.Steps = append(d.Steps, stepView{Tone: "plain", Came: []cellView{{Words: words, Tone: "plain"}}})
+			d.y += 30
 		}
 		if parts > 0 && s.Number >= parts && last < parts {
-			v.Gaps = append(v.Gaps, lineView{y + 10, "the orders part here"})
-			y += 26
+			d.Gaps = append(d.Gaps, lineView{d.y + 10, "the orders part here"})
+			d.y += 26
 		}
 		ref := fmt.Sprintf("%s-%d", id, i+1)
-		v.Steps = append(v.Steps, describeStep(s, ref, operations[s.Client] > 1))
-		at := slices.Index(names, s.Client)
-		if !v.Drawn || at < 0 {
+		several := operations[s.Client] > 1
+		d.Steps = append(d.Steps, describeStep(s, ref, several))
+		if at := slices.Index(names, s.Client); d.Drawn && at >= 0 {
+			d.step(s, at, ref, several, s.Number != last)
+			last = s.Number
+		}
+	}
+	for client := range d.Lanes {
+		d.rest(client, d.y-rowGap)
+		d.end(client, d.y-rowGap)
+	}
+	slices.SortFunc(d.Spans, func(a, b barView) int { return cmp.Or(cmp.Compare(a.Y, b.Y), cmp.Compare(a.X, b.X)) })
+	d.Height = d.y + 2
+	return d.lanesView
+}
+
+// drawing is a picture on which steps are put one below another.
+type drawing struct {
+	lanesView
+	names                    []string
+	wide, codeRoom, wordRoom int
+	y                        int
+	begun, waiting           map[int]int // by client: where its transaction began, where it began to wait
+	blockers                 map[int][]string
+}
+
+// step draws a step of a client; its number, if it is the first of that number.
+func (d *drawing) step(s history.Step, at int, ref string, several, first bool) {
+	d.rest(at, d.y)
+	if s.Begins && !s.Autocommit {
+		d.begun[at] = d.y
+	}
+	box := boxView{
+		X: d.Lanes[at].X + boxInset + 2, Y: d.y, Wide: d.wide - 2*boxInset - 2, Class: boxClass(s), Ref: ref,
+		Title: fmt.Sprintf("step %d, %s: %s", s.Number, say("%s", s.Client), cmp.Or(clip(code(s), longest), "goes on")),
+	}
+	for _, line := range boxLines(s, several, d.codeRoom, d.wordRoom) {
+		line.X, line.Y = box.X+12, d.y+lineHigh*(len(box.Lines)+1)+2
+		box.Lines = append(box.Lines, line)
+	}
+	box.High = lineHigh*len(box.Lines) + 13
+	if first {
+		d.Numbers = append(d.Numbers, wordView{X: gutter - 10, Y: d.y + lineHigh + 2, Words: fmt.Sprint(s.Number)})
+	}
+	d.Boxes = append(d.Boxes, box)
+	if s.Outcome == history.Waiting {
+		d.wait(s, at, box)
+	}
+	d.y += box.High + rowGap
+	if ends := s.Kind == "commit" || s.Kind == "rollback"; ends && s.Outcome != history.Waiting {
+		d.end(at, d.y-rowGap)
+	}
+	if len(s.Broken) > 0 {
+		d.Breaks = append(d.Breaks, lineView{d.y + 4, "✗ " + list(s.Broken) + " broken here"})
+		d.y += 32
+	}
+}
+
+// wait begins a wait below the box of the step, with an arrow to each client that it waits for.
+func (d *drawing) wait(s history.Step, at int, box boxView) {
+	d.waiting[at], d.blockers[at] = d.y+box.High, s.WaitsFor
+	for _, name := range s.WaitsFor {
+		to := slices.Index(d.names, name)
+		if to < 0 || to == at {
 			continue
 		}
-		rest(at, y)
-		if s.Begins && !s.Autocommit {
-			begun[at] = y
+		a := arrowView{From: box.X, To: d.Lanes[to].X + d.wide - boxInset + 2, Y: d.y + box.High - 12, Title: say("%s waits for %s", s.Client, name)}
+		if to > at {
+			a.From, a.To = box.X+box.Wide, d.Lanes[to].X+boxInset-4
 		}
-		box := boxView{X: v.Lanes[at].X + boxInset + 2, Y: y, Wide: wide - 2*boxInset - 2, Class: boxClass(s), Ref: ref, Title: fmt.Sprintf("step %d, %s: %s", s.Number, say("%s", s.Client), cmp.Or(clip(code(s), longest), "goes on"))}
-		for _, line := range boxLines(s, operations[s.Client] > 1, codeRoom, wordRoom) {
-			line.X, line.Y = box.X+12, y+lineHigh*(len(box.Lines)+1)+2
-			box.Lines = append(box.Lines, line)
+		if s.Lock != "" {
+			a.Title += say(": %s", s.Lock)
 		}
-		box.High = lineHigh*len(box.Lines) + 13
-		if s.Number != last {
-			v.Numbers = append(v.Numbers, wordView{X: gutter - 10, Y: y + lineHigh + 2, Words: fmt.Sprint(s.Number)})
-		}
-		v.Boxes = append(v.Boxes, box)
-		if s.Outcome == history.Waiting {
-			waiting[at], blockers[at] = y+box.High, s.WaitsFor
-			for _, name := range s.WaitsFor {
-				if to := slices.Index(names, name); to >= 0 && to != at {
-					a := arrowView{From: box.X, To: v.Lanes[to].X + wide - boxInset + 2, Y: y + box.High - 12, Title: say("%s waits for %s", s.Client, name)}
-					if to > at {
-						a.From, a.To = box.X+box.Wide, v.Lanes[to].X+boxInset-4
-					}
-					if s.Lock != "" {
-						a.Title += say(": %s", s.Lock)
-					}
-					v.Arrows = append(v.Arrows, a)
-				}
-			}
-		}
-		y += box.High + rowGap
-		if ends := s.Kind == "commit" || s.Kind == "rollback"; ends && s.Outcome != history.Waiting {
-			end(at, y-rowGap)
-		}
-		if len(s.Broken) > 0 {
-			v.Breaks = append(v.Breaks, lineView{y + 4, "✗ " + list(s.Broken) + " broken here"})
-			y += 32
-		}
-		last = s.Number
+		d.Arrows = append(d.Arrows, a)
 	}
-	for client := range v.Lanes {
-		rest(client, y-rowGap)
-		end(client, y-rowGap)
+}
+
+// rest ends the client's wait, if it waits.
+func (d *drawing) rest(client, to int) {
+	from, ok := d.waiting[client]
+	if !ok {
+		return
 	}
-	slices.SortFunc(v.Spans, func(a, b barView) int { return cmp.Or(cmp.Compare(a.Y, b.Y), cmp.Compare(a.X, b.X)) })
-	v.Height = y + 2
-	return v
+	delete(d.waiting, client)
+	if to-from > 4 {
+		d.Waits = append(d.Waits, barView{
+			d.Lanes[client].X + boxInset + 6, from, d.wide - 2*boxInset - 6, to - from, d.Lanes[client].Name + " waits" + waitsFor(d.blockers[client]),
+		})
+	}
+}
+
+// end ends the client's transaction, if it is in one.
+func (d *drawing) end(client, to int) {
+	if from, ok := d.begun[client]; ok {
+		d.Spans = append(d.Spans, barView{d.Lanes[client].X + 3, from, 4, to - from, "a transaction of " + d.Lanes[client].Name})
+		delete(d.begun, client)
+	}
 }
 
 // lanes lays out a lane for each client; where they are too many nothing is drawn.

@@ -48,7 +48,6 @@ func (p *pageMaker) load() (section, error) {
 	if m == nil {
 		return s, nil
 	}
-	s.Lead = []string{shapeOf(m.Shape)}
 	ramp := slices.ContainsFunc(m.Arms, func(a history.Arm) bool { return a.Clients != m.Arms[0].Clients })
 	if _, err := p.add(&s, "grid", armTable(*m, ramp)); err != nil {
 		return s, err
@@ -96,27 +95,6 @@ func (p *pageMaker) load() (section, error) {
 	return s, nil
 }
 
-func shapeOf(l history.LoadShape) string {
-	var parts []string
-	switch n := len(l.Clients); {
-	case n == 1:
-		parts = append(parts, count(l.Clients[0], "client", "clients"))
-	case n > 1:
-		parts = append(parts, fmt.Sprintf("a ramp of %d to %d clients", l.Clients[0], l.Clients[n-1]))
-	}
-	if l.Rate > 0 {
-		parts = append(parts, say("%.4g operations a second arrive (%s), whether the earlier ones are done or not", l.Rate, l.Arrivals))
-	} else {
-		parts = append(parts, "each goes on when it has its answer")
-	}
-	parts = append(parts, fmt.Sprintf("%s measured after %s of warm-up an arm, in turns of %s", l.For.Short(), l.Warmup.Short(), l.Slice.Short()))
-	if l.Devices > 0 {
-		parts = append(parts, count(l.Devices, "device", "devices")+fmt.Sprintf(" (Zipf exponent %.3g)", l.Zipf))
-	}
-	parts = append(parts, thousands(l.Rows)+" rows a table")
-	return sentence(strings.Join(parts, " · "))
-}
-
 func armTable(m history.Measurement, ramp bool) gridView {
 	g := gridView{Caption: "What each costs", Head: []string{
 		"arm", "invariants", "latency, against the base", "throughput a second, against the base", "mean", "p50", "p90", "p99", "p99.9", "max",
@@ -145,8 +123,8 @@ func armTable(m history.Measurement, ramp bool) gridView {
 				name += " – the knee"
 			}
 		}
-		l := a.Latency
-		row := []cellView{{Words: name}, armVerdict(a), ratio(a, a.Cost), {Words: rate(a.Throughput)}}
+		l, it := a.Latency, measured(a, m)
+		row := []cellView{{Words: name}, {Words: it.brief, Tone: it.tone.class()}, ratio(a, a.Cost), {Words: rate(a.Throughput)}}
 		if !a.Base && a.Speed != nil {
 			row[3].Words += "\n" + percent(*a.Speed)
 		}
@@ -169,27 +147,6 @@ func rate(perSecond float64) string {
 		return thousands(int(perSecond + 0.5))
 	}
 	return fmt.Sprintf("%.3g", perSecond)
-}
-
-func armVerdict(a history.Arm) cellView {
-	worst, broke := held, []string{}
-	for _, j := range a.Invariants {
-		worst = max(worst, attitude(j))
-		if j.Verdict == history.Violated {
-			broke = append(broke, j.Invariant)
-		}
-	}
-	switch {
-	case a.Trouble != "":
-		return cellView{"? " + say("%s", a.Trouble), "open"}
-	case len(broke) > 0 && worst == bad:
-		return cellView{"!! " + list(broke) + " broken", "bad"}
-	case len(broke) > 0:
-		return cellView{"✗ " + list(broke) + " broken, as it may", "caught"}
-	case a.Verdict != history.Held || len(a.Invariants) == 0:
-		return cellView{"? unknown", "open"}
-	}
-	return cellView{strings.ReplaceAll("✓ held in "+count(a.Looks, "look", "looks"), " ", nbsp), "held"}
 }
 
 // kneesOf returns one arm of each ramp: its knee, or else its last.

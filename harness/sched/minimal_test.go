@@ -1,8 +1,6 @@
 package sched_test
 
 import (
-	"math/rand"
-	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -193,37 +191,5 @@ func TestEachRuleIsNeeded(t *testing.T) {
 			require.Subset(t, all.set(), without.set())
 			require.Less(t, len(without.outcomes), len(all.outcomes), "nothing is lost without the rule: %v", all.set())
 		})
-	}
-}
-
-// TestFindMinimal looks for programs that need a rule, for the table above: INTERLOCK_SCHED_FIND=1 go test -run FindMinimal -v.
-func TestFindMinimal(t *testing.T) {
-	if os.Getenv("INTERLOCK_SCHED_FIND") == "" {
-		t.Skip("it takes minutes, and fails nothing")
-	}
-	rules := map[string]uint32{
-		"failure frees": sched.RuleFailureFrees, "savepoint": sched.RuleSavepoint, "partial rollback": sched.RulePartialRollback,
-		"failed prints": sched.RuleFailedPrints, "unseen key": sched.RuleUnseenKey, "cycle": sched.RuleCycle, "looks": sched.RuleLooks,
-		"modes": sched.RuleModes, "deferred": sched.RuleDeferred, "continuations": sched.RuleContinuations, "snapshot": sched.RuleSnapshot,
-		"commit shows": sched.RuleCommitShows, "end frees": sched.RuleEndFrees, "keys": sched.RuleKeys, "overlap": sched.RuleOverlap,
-	}
-	for name, without := range rules {
-		for _, base := range []sched.Rules{{}, {SeenWaiting: true}} {
-			lost, first := 0, ""
-			for seed := range int64(1500) {
-				p := generate(rand.New(rand.NewSource(seed)))
-				all, ok := every(t, p, nil)
-				if !ok || all.coverage.Runs > 200 {
-					continue
-				}
-				f := explore(t, p, sched.Config{Strategy: sched.Reduced, Rules: base.Without(without)})
-				if len(f.outcomes) < len(all.outcomes) {
-					if lost++; first == "" || len(p.String()) < len(first) {
-						first = p.String()
-					}
-				}
-			}
-			t.Logf("%s %+v: %d lost; %s", name, base, lost, first)
-		}
 	}
 }
