@@ -10,6 +10,7 @@ var (
 	address  = regexp.MustCompile(`(?s)^([A-Za-z][A-Za-z0-9+.-]*://)(?:.*@)?([^/?#@]*?)(:[0-9]+)?(/[^?#]*)?(?:[?#].*)?$`)
 	pairs    = regexp.MustCompile(`(\w+)(\s*=\s*)(‹[0-9]+›|'(?:[^'\\]|\\.)*'|\S+)`)
 	onHost   = regexp.MustCompile(`^(.+) on (.+?)(:[0-9]+)?$`)
+	keywords = regexp.MustCompile(`^\s*(?:` + pairs.String() + `\s*)+$`)
 	official = regexp.MustCompile(`^postgres(:[\w.-]+)?$`)
 )
 
@@ -20,7 +21,7 @@ func (r *redactor) place(s string) string {
 		database := strings.TrimPrefix(part[4], "/")
 		return part[1] + r.value(part[2]) + part[3] + part[4][:len(part[4])-len(database)] + r.value(database)
 	}
-	if pairs.MatchString(s) {
+	if keywords.MatchString(s) {
 		return pairs.ReplaceAllStringFunc(s, func(pair string) string {
 			part := pairs.FindStringSubmatch(pair)
 			switch strings.ToLower(part[1]) {
@@ -60,7 +61,7 @@ func (r *redactor) word(s string) string {
 		return s
 	case given && strings.HasPrefix(flag, "-"):
 		return flag + "=" + r.word(value)
-	case strings.Contains(s, "://"), connection.MatchString(s):
+	case address.MatchString(s), connection.MatchString(s):
 		return r.place(s)
 	case strings.ContainsAny(s, `/\`) && !strings.ContainsAny(s, " \n\t'\""):
 		return r.file(s)
