@@ -14,7 +14,7 @@ FUZZTIME ?= 5s
 PROGRAMS ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check fmt fmt-check vet lint vuln tidy-check test-docker test-flaky test-thorough soundness fuzz matrix benchmarks bench-check bench-pgbench clean
+.PHONY: help build demo test check fmt fmt-check vet lint vuln tidy-check test-docker test-flaky test-thorough soundness fuzz matrix benchmarks bench-check bench-pgbench bench-baseline clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ bench-pgbench: ## throughput against pgbench -M prepared, in turns; the ratios l
 	@log=$$(mktemp); trap 'rm -f $$log' EXIT; \
 	go test -run '^$$' -bench Pgbench -benchtime 1x -timeout 15m ./harness/load | tee $$log && \
 		awk '/of-pgbench/ { sub(/^BenchmarkPgbench./, ""); sub(/-[0-9]+$$/, "", $$1); for (i = 2; i < NF; i++) if ($$(i + 1) == "of-pgbench") print $$1, $$i }' $$log
+
+bench-baseline: ## whether a baseline calls an unchanged run slower, and one with a slower operation; 14 minutes
+	go test -run '^$$' -bench Baseline -benchtime 20x -timeout 30m -v ./harness/load
 
 clean: ## remove what was built
 	rm -rf bin interlock-out

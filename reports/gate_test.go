@@ -235,6 +235,10 @@ func TestNothingIsKeptFromPeople(t *testing.T) {
 			require.Greater(t, len(marks), 20)
 			for word, path := range marks {
 				require.Contains(t, out, word, path)
+				if strings.Contains(path, ".Beside.") {
+					delete(marks, word) // the page draws it; the details of the trial say it
+					continue
+				}
 				require.Contains(t, page, word, "%s of %s, silenced: %v", path, level, silenced)
 			}
 			if level == history.LevelError && !silenced {

@@ -187,7 +187,7 @@ const faint = `(() => {
 func browsed() map[string]history.Run {
 	return map[string]history.Run{
 		"run": exploredRun(), "explore": exploreViolated(), "explore-deadlock": exploreDeadlock(), "explore-four": exploreFour(), "explore-held": exploreHeld(),
-		"stress": violatedRun(), "replay": replayedRun(history.Held, ""), "check": checkRun(true), "gate": recorded("gate-full"), "gate-seed": recorded("gate-seed"),
+		"stress": violatedRun(), "replay": replayedRun(history.Held, ""), "check": checkRun(true), "gate": gateSamples()["gate-full"], "gate-seed": recorded("gate-seed"),
 		"load": recorded("load-defences"), "load-ramp": recorded("load-ramp"), "nasty": nastyInterleaving(),
 	}
 }

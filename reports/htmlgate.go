@@ -16,6 +16,7 @@ type gatePage struct {
 	Findings, Silenced             []findingView
 	Trials                         gridView
 	Timeline                       *timelineView
+	Beside                         []besideView
 	Tables                         []gridView
 	Changes                        string
 	Missing                        []string
@@ -61,7 +62,7 @@ func (p *pageMaker) gate() (section, error) {
 	}
 	left := 0
 	for i, pg := range p.story.pages {
-		v := gatePageOf(pg, p.run.Gate.Migrations[i], i+1)
+		v := gatePageOf(pg, p.run.Gate.Migrations[i], i+1, p.run.Gate.MaxStall)
 		v.Open = i < mostOpen || pg.tone >= open && i < 4*mostOpen
 		ok, err := p.add(&s, "gatepage", v)
 		if err != nil {
@@ -113,11 +114,16 @@ func trialGrid(pages []page) gridView {
 	return g
 }
 
-func gatePageOf(pg page, j history.Judged, n int) gatePage {
+func gatePageOf(pg page, j history.Judged, n int, maxStall history.Duration) gatePage {
 	v := gatePage{
 		ID: fmt.Sprintf("m%d", n), Tone: pg.tone.class(), Mark: gateMark(pg.tone), Title: pg.title, Verdict: pg.verdict, Facts: pg.facts,
 		Trials: gridOf(trials(pg.trials, false)), Changes: strings.Join(pg.changes, "\n"), Missing: pg.missing,
 		Timeline: timelineOf(j.Statements, fmt.Sprintf("m%d-timeline", n)),
+	}
+	for _, b := range j.Beside {
+		if len(b.Slowest) > 1 && b.Took > 0 {
+			v.Beside = append(v.Beside, besideOf(b, maxStall))
+		}
 	}
 	for i, t := range pg.trials {
 		if len(t.details) > 0 {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/perf/benchmath"
+
 	"github.com/interlock-pg/interlock/harness/history"
 )
 
@@ -344,7 +346,7 @@ type barsView struct {
 	Bars                       []plotBar
 }
 
-// throughputBar returns the throughput of an arm, with the middle half of its slices.
+// throughputBar returns the throughput of an arm, with the interval in which the median of its turns lies with 95 % confidence, if they are enough.
 func throughputBar(a history.Arm) plotBar {
 	b := plotBar{Name: armName(a), Value: a.Throughput, Words: rate(a.Throughput) + " a second"}
 	var each []float64
@@ -353,9 +355,9 @@ func throughputBar(a history.Arm) plotBar {
 			each = append(each, float64(s.Operations)/inSeconds(s.Took))
 		}
 	}
-	if len(each) >= 4 {
-		slices.Sort(each)
-		b.Low, b.High = each[len(each)/4], each[(3*len(each))/4]
+	sum := benchmath.AssumeNothing.Summary(benchmath.NewSample(each, &benchmath.DefaultThresholds), 0.95)
+	if !math.IsInf(sum.Lo, 0) && !math.IsInf(sum.Hi, 0) && len(each) > 1 {
+		b.Low, b.High = sum.Lo, sum.Hi
 		b.Words += fmt.Sprintf(" (%s to %s)", rate(b.Low), rate(b.High))
 	}
 	return b

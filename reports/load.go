@@ -59,7 +59,7 @@ func (s *story) load(run history.Run) func(tone) string {
 				what = append(what, count(missed, "requirement is", "requirements are")+" not met")
 			}
 			if slower > 0 {
-				what = append(what, count(slower, "arm is", "arms are")+" slower than in the baseline")
+				what = append(what, count(slower, "kind of operation is", "kinds of operations are")+" slower than in the baseline")
 			}
 			return "Not as required: " + list(what) + "; " + counts + "."
 		case t == bad:
@@ -198,7 +198,7 @@ func (s *story) required(m history.Measurement) (missed int) {
 	return missed
 }
 
-// baseline adds the comparison with an earlier run to the story and returns how many arms are slower.
+// baseline adds the comparison with an earlier run to the story and returns how many are slower.
 func (s *story) baseline(m history.Measurement) (slower int) {
 	if m.Baseline == nil {
 		return 0
@@ -207,7 +207,7 @@ func (s *story) baseline(m history.Measurement) (slower int) {
 		if a.Why != "" { // the table says so
 			continue
 		}
-		it := item{group: "baseline", name: say("%s against the baseline", a.Arm), tone: standingOf(a.Verdict)}
+		it := item{group: "baseline", name: comparedName(a) + " against the baseline", tone: standingOf(a.Verdict)}
 		if it.tone == bad {
 			slower++
 			it.notes = []string{"slower: " + interval(a.Latency)}
@@ -215,6 +215,14 @@ func (s *story) baseline(m history.Measurement) (slower int) {
 		s.items = append(s.items, it)
 	}
 	return slower
+}
+
+// comparedName names what is compared with a baseline, as "sessions/constraint: create".
+func comparedName(a history.BaselineArm) string {
+	if a.Kind == "" {
+		return say("%s", a.Arm)
+	}
+	return say("%s: %s", a.Arm, a.Kind)
 }
 
 // standingOf is how a verdict on what need not be explained is to be taken.

@@ -140,11 +140,11 @@ func besides(m history.Measurement) (tables []table) {
 	tables = append(tables, required)
 	if b := m.Baseline; b != nil {
 		against := table{
-			caption: say("latency against %s", b.File), head: []string{"arm", "now over then", ""},
+			caption: say("latency against %s", b.File), head: []string{"arm, operation", "now over then", ""},
 			notes: []string{"each as a multiple of the yardstick of its own turns; up to " + surcharge(1+b.Tolerance) + " is as good"},
 		}
 		for _, a := range b.Against {
-			row := []text{{words: say("%s", a.Arm)}, {words: interval(a.Latency)}, word(a.Verdict, "as good", "slower")}
+			row := []text{{words: comparedName(a)}, {words: interval(a.Latency)}, word(a.Verdict, "as good", "slower")}
 			if a.Why != "" {
 				row[1], row[2] = text{words: "–"}, text{words: say("not compared: %s", a.Why)}
 			}

@@ -74,17 +74,17 @@ var treated = []struct {
 	{"a word of a command", (*redactor).word, "Run.Command"},
 	{"a command", (*redactor).command, "Counterexample.Again Finding.Repair"},
 
-	{"kept: a migration's own SQL, or what a schema is made of: code", (*redactor).own, `Finding.Statement Statement.SQL Index.Definition Judged.Changes`},
-	{"kept: a name in a schema, or of a scenario", (*redactor).name, `Index.Name Index.Table ArchivedRow.Table Lock.Table Relation.Name Statement.Rewrote Table.Columns
+	{"kept: a migration's own SQL, or what a schema is made of: code", (*redactor).own, `Finding.Statement Statement.SQL LockSpan.Statement Index.Definition Judged.Changes`},
+	{"kept: a name in a schema, or of a scenario", (*redactor).name, `Index.Name Index.Table ArchivedRow.Table Lock.Table LockSpan.Table Relation.Name Statement.Rewrote Table.Columns
 		Step.Types Cell.Scenario Cell.Variant Arm.Scenario Arm.Variant`},
 	{"kept: one of a few words of Interlock or Postgres", keep, `Run.Kind Run.Verdict Run.Layout Server.Provider Cell.Verdict Judgement.Verdict Judgement.Expected
 		Violation.Moment Step.Kind Step.Isolation Step.Outcome Step.Tag Exploration.Strategy CheckedOne.Verdict Repair.Keep RepairGroup.State Judged.Verdict
-		Trial.Name Trial.State Finding.Rule Finding.Trial Finding.Level Lock.Mode Lock.Blocks LoadShape.Arrivals Arm.Verdict Wait.Type Wait.Event
+		Trial.Name Trial.State Finding.Rule Finding.Trial Finding.Level Lock.Mode LockSpan.Mode Lock.Blocks LoadShape.Arrivals Arm.Verdict Wait.Type Wait.Event
 		Requirement.Verdict BaselineArm.Verdict`},
 	{"kept: an SQLSTATE, or outcomes, with their counts", keep, `Operation.SQLState Step.SQLState Finding.SQLState Operation.Outcome Told.Outcome LoadKind.Outcome
 		Coverage.Outcomes Exploration.Outcomes Arm.Errors`},
 	{"kept: written in a scenario or in a workload", keep, `Cell.Says Arm.Says Judgement.Invariant Judgement.Says Violation.Invariant Counterexample.Invariant
-		CheckedOne.Invariant CheckedOne.Says Index.Protects RepairGroup.Invariant Step.Broken Operation.Kind Told.Kind LoadKind.Kind`},
+		CheckedOne.Invariant CheckedOne.Says Index.Protects RepairGroup.Invariant Step.Broken Operation.Kind Told.Kind LoadKind.Kind Slice.Kinds BaselineArm.Kind`},
 	{"kept: the name of a client or of an arm", keep, `Operation.Client Step.Client Step.WaitsFor Interleaving.Clients Outage.Arm Requirement.Arm BaselineArm.Arm`},
 	{"kept: a version, a checksum of code, a number of the run", keep, `Tool.Version Tool.Go Tool.OS Tool.Arch Server.Release Migration.Checksum Exploration.Possible
 		Repair.ID`},

@@ -51,6 +51,7 @@ func (j *judge) live(ctx context.Context) (history.Trial, error) {
 	trial, found, report, err := traffic.Try(ctx, traffic.Config{
 		Database: j.filled.Database, Apply: j.apply, Tables: j.touched(), MaxStall: j.MaxStall, File: j.migration.Path, Seed: j.Seed,
 	})
+	j.judged.Beside = report.Beside
 	for _, f := range found {
 		f.Trial = history.TrialLive
 		var worst traffic.Held

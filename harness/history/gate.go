@@ -20,6 +20,7 @@ type Judged struct {
 	Trials     []Trial     `json:"trials"`
 	Findings   []Finding   `json:"findings,omitempty"` // by line, what is not about a line last
 	Statements []Statement `json:"statements"`
+	Beside     []Beside    `json:"beside,omitempty"`  // of the trial live
 	Changes    []string    `json:"changes,omitempty"` // of the schema, one line each
 	NotCovered []string    `json:"not_covered,omitempty"`
 }
@@ -104,6 +105,25 @@ type Rewrite struct {
 	Note string `json:"note,omitempty"` // as "in a file of its own, outside a transaction"
 	// Ran says what became of it here, as "applied here in 4 ms"; empty: it was not run.
 	Ran string `json:"ran,omitempty"`
+}
+
+// Beside is what clients at work felt while a migration was applied beside them, and what it held meanwhile. Times are since they were measured.
+type Beside struct {
+	Long    bool       `json:"long,omitempty"` // a transaction was open that had read every table
+	Took    Duration   `json:"took"`
+	Slowest []Duration `json:"slowest"` // the longest of the requests that were under way in each of as many equal parts of that time
+	Usual   Duration   `json:"usual"`   // the longest request without the migration
+	Locks   []LockSpan `json:"locks,omitempty"`
+}
+
+// LockSpan is a time in which a migration held, or waited for, a lock on a table that was there before.
+type LockSpan struct {
+	Table     string   `json:"table"`
+	Mode      string   `json:"mode"` // as "ACCESS EXCLUSIVE"
+	Asked     Duration `json:"asked"`
+	Granted   Duration `json:"granted"` // no earlier than asked; the same as ended: it was not
+	Ended     Duration `json:"ended"`
+	Statement string   `json:"statement,omitempty"` // what the migration was at when it was asked for; empty: several that were sent together
 }
 
 // Statement is one statement of a migration, with what the run showed of it.

@@ -88,16 +88,17 @@ type Latency struct {
 
 // Slice is one turn of an arm.
 type Slice struct {
-	Turn       int      `json:"turn"`  // slices of the same turn were measured one after another; from 1
-	Began      Duration `json:"began"` // since the run started
-	Took       Duration `json:"took"`
-	Operations int      `json:"operations"`
-	Errors     int      `json:"errors,omitempty"`
-	Mean       Duration `json:"mean"`
-	P50        Duration `json:"p50"`
-	P99        Duration `json:"p99"`
-	Max        Duration `json:"max"`
-	Yardstick  Duration `json:"yardstick,omitempty"` // how long the server took, in the same turn, for something that no schema has a part in; 0: not known
+	Turn       int                 `json:"turn"`  // slices of the same turn were measured one after another; from 1
+	Began      Duration            `json:"began"` // since the run started
+	Took       Duration            `json:"took"`
+	Operations int                 `json:"operations"`
+	Errors     int                 `json:"errors,omitempty"`
+	Mean       Duration            `json:"mean"`
+	P50        Duration            `json:"p50"`
+	P99        Duration            `json:"p99"`
+	Max        Duration            `json:"max"`
+	Kinds      map[string]Duration `json:"kinds,omitempty"`     // the mean of each kind of operation
+	Yardstick  Duration            `json:"yardstick,omitempty"` // the mean, in the same turn, of operations that no schema has a part in; 0: not known
 }
 
 // Ratio is a quotient of two things that were measured in the same turns, with the interval in which it lies with 95 % confidence.
@@ -171,10 +172,11 @@ type Baseline struct {
 	Against   []BaselineArm `json:"against"`
 }
 
-// BaselineArm compares one arm with the same one of the earlier run.
+// BaselineArm compares one kind of operation of one arm with the same one of the earlier run.
 type BaselineArm struct {
 	Arm     string  `json:"arm"`
-	Latency Ratio   `json:"latency"`       // now over then, each as a multiple of the yardstick of its own turns
-	Verdict Verdict `json:"verdict"`       // violated: slower by more than the tolerance, with 95 % confidence
-	Why     string  `json:"why,omitempty"` // it cannot be compared
+	Kind    string  `json:"kind,omitempty"` // empty: the arm cannot be compared at all
+	Latency Ratio   `json:"latency"`        // now over then, each as a multiple of the yardstick of its own turns
+	Verdict Verdict `json:"verdict"`        // violated: slower by more than the tolerance, with 95 % confidence
+	Why     string  `json:"why,omitempty"`  // it cannot be compared
 }

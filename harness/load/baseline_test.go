@@ -1,19 +1,14 @@
 package load_test
 
 import (
-	"context"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/load"
-	"github.com/interlock-pg/interlock/harness/race"
 )
 
 // measured is a measurement of two arms on a machine of this slowness, of which the second takes slower times as long as it should.
@@ -26,8 +21,10 @@ func measured(random *rand.Rand, turns int, machine, slower float64) history.Mea
 			return history.Duration(ms * drift * (1 + 0.05*random.NormFloat64()) * float64(time.Millisecond))
 		}
 		yardstick := draw(1)
-		none.Slices = append(none.Slices, history.Slice{Turn: turn + 1, Mean: draw(2), Yardstick: yardstick})
-		constraint.Slices = append(constraint.Slices, history.Slice{Turn: turn + 1, Mean: draw(3 * slower), Yardstick: yardstick})
+		slice := func(ms float64) history.Slice {
+			return history.Slice{Turn: turn + 1, Kinds: map[string]history.Duration{"create": draw(ms)}, Yardstick: yardstick}
+		}
+		none.Slices, constraint.Slices = append(none.Slices, slice(2)), append(constraint.Slices, slice(3*slower))
 	}
 	m.Arms = []history.Arm{none, constraint}
 	return m
@@ -132,58 +129,4 @@ func TestCompareByChance(t *testing.T) {
 	}
 	require.LessOrEqual(t, without, 600*35/1000, "2.5 % are expected")
 	require.Zero(t, with)
-}
-
-// repeating is a workload whose operations are so many statements.
-func repeating(statements int) race.Workload {
-	return race.Workload{Name: "repeating", Stream: func(race.Shape) race.Stream {
-		return race.Stream{Client: func(n int) func() race.Operation {
-			return func() race.Operation {
-				return race.Operation{Kind: "add", Do: func(ctx context.Context, conn *pgx.Conn) (answer race.Answer) {
-					for i := 0; i < statements && answer.Err == nil; i++ {
-						_, answer.Err = conn.Exec(ctx, `insert into notes (device) values ($1)`, n)
-					}
-					return answer
-				}}
-			}
-		}}
-	}}
-}
-
-// A real workload against itself is never called slower; with a fifth more to do, it always is, where the machine is quiet enough to tell in a second.
-func TestCompareReal(t *testing.T) {
-	runs, err := strconv.Atoi(os.Getenv("INTERLOCK_BASELINE_RUNS"))
-	if err != nil {
-		t.Skip("a measurement, for a quiet machine: INTERLOCK_BASELINE_RUNS=20")
-	}
-	measured := func(statements int) history.Measurement {
-		return measure(t, load.Config{Clients: []int{2}, For: 4 * time.Second, Slice: 100 * time.Millisecond, Warmup: 100 * time.Millisecond, Rows: 100}, repeating(statements))
-	}
-	compare := func(now, then history.Measurement) (slower, quiet bool) {
-		a := load.Compare(now, then, "", 0.05).Against[0]
-		t.Logf("%.2f (%.2f–%.2f) %s", a.Latency.Value, a.Latency.Low, a.Latency.High, a.Verdict)
-		return a.Verdict == history.Violated, a.Latency.High/a.Latency.Low < 1.15
-	}
-	wrong, caught, quiet := 0, 0, 0
-	then := measured(5)
-	for range runs {
-		same, more := measured(5), measured(6)
-		if slower, _ := compare(same, then); slower {
-			wrong++
-		}
-		slower, could := compare(more, same)
-		if could {
-			quiet++
-		}
-		if slower {
-			caught++
-		}
-		require.True(t, slower || !could, "a fifth more was not seen")
-		then = same
-	}
-	t.Logf("unchanged and called slower: %d of %d; a fifth more and called slower: %d of %d; the machine was quiet enough for %d", wrong, runs, caught, runs, quiet)
-	require.Zero(t, wrong)
-	if quiet == 0 {
-		t.Skip("the machine is too busy to see a fifth in a second")
-	}
 }

@@ -6,8 +6,8 @@
 // shuffled order, each in a database of its own that began as the others'. So whatever the machine does beside hits all alike, and what is compared is
 // the quotient within a turn, of which there are many: its median is given with the interval in which it lies with 95 % confidence.
 //
-// Every turn measures the yardstick as well: how long the server takes for a sum that no schema and no other session has a part in. An earlier run on the
-// same machine is compared by what it was in its own yardsticks.
+// The yardstick takes turns with them: as many clients as the first lane has, who have the server make sums that no schema has a part in. The kinds of
+// operations of an earlier run are compared with those of this one by what they were in the yardsticks of their own turns.
 //
 // # Closed and open
 //

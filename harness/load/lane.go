@@ -213,6 +213,7 @@ func (l *lane) note(broken []history.Violation) {
 func (l *lane) count(t turn, number int, end time.Duration) {
 	s := history.Slice{Turn: number, Began: history.Duration(t.began), Took: history.Duration(t.took)}
 	slice := newTally()
+	kinds := map[string]*average{}
 	for _, r := range t.records {
 		latency := r.latency()
 		if r.trouble {
@@ -221,6 +222,10 @@ func (l *lane) count(t turn, number int, end time.Duration) {
 			s.Operations++
 			slice.add(latency)
 			l.whole.add(latency)
+			if kinds[r.kind] == nil {
+				kinds[r.kind] = &average{}
+			}
+			kinds[r.kind].add(latency)
 		}
 		key := kind{r.kind, string(r.outcome)}
 		if l.kinds[key] == nil {
@@ -243,6 +248,12 @@ func (l *lane) count(t turn, number int, end time.Duration) {
 	}
 	said := slice.latency()
 	s.Mean, s.P50, s.P99, s.Max = said.Mean, said.P50, said.P99, said.Max
+	if len(kinds) > 0 {
+		s.Kinds = map[string]history.Duration{}
+		for name, a := range kinds {
+			s.Kinds[name] = a.mean()
+		}
+	}
 	l.slices = append(l.slices, s)
 	l.outages = append(l.outages, l.outage(t)...)
 }
@@ -293,18 +304,29 @@ func count(clients int) string {
 	return fmt.Sprintf("%d clients", clients)
 }
 
+// average is the mean of latencies in the making.
+type average struct {
+	sum   time.Duration
+	count int
+}
+
+func (a *average) add(d time.Duration) { a.sum, a.count = a.sum+d, a.count+1 }
+
+// mean is to the microsecond, of at least one latency.
+func (a *average) mean() history.Duration {
+	return history.Duration((a.sum / time.Duration(a.count)).Truncate(time.Microsecond))
+}
+
 // tally is a distribution of latencies, to the microsecond and to three figures, up to an hour.
 type tally struct {
+	average
 	histogram *hdrhistogram.Histogram
-	sum       time.Duration
-	count     int
 }
 
 func newTally() tally { return tally{histogram: hdrhistogram.New(1, time.Hour.Microseconds(), 3)} }
 
 func (t *tally) add(d time.Duration) {
-	t.count++
-	t.sum += d
+	t.average.add(d)
 	_ = t.histogram.RecordValue(min(max(d.Microseconds(), 1), time.Hour.Microseconds()))
 }
 
@@ -316,7 +338,7 @@ func (t *tally) latency() history.Latency {
 		return history.Duration(time.Duration(t.histogram.ValueAtPercentile(percent)) * time.Microsecond)
 	}
 	return history.Latency{
-		Mean: history.Duration((t.sum / time.Duration(t.count)).Truncate(time.Microsecond)),
+		Mean: t.mean(),
 		P50:  at(50), P90: at(90), P99: at(99), P999: at(99.9), Max: history.Duration(time.Duration(t.histogram.Max()) * time.Microsecond),
 	}
 }

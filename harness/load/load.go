@@ -80,7 +80,7 @@ func positive[T int | time.Duration](value, otherwise T) T {
 // Connections returns how many connections the measurement needs at once.
 func (c Config) Connections() int {
 	c = c.resolve()
-	return len(c.Subjects)*(slices.Max(c.Clients)+1) + 2 // each has clients and a control; the monitor and the administrator
+	return len(c.Subjects)*(slices.Max(c.Clients)+1) + c.Clients[0] + 1 + 2 // each has clients and a control, and so has the yardstick; the monitor and the administrator
 }
 
 func (c Config) shape() history.LoadShape {
@@ -100,10 +100,10 @@ type run struct {
 	began   time.Time
 	grounds []*ground // one a subject
 	lanes   []*lane   // subject by subject, each with every number of clients
+	yard    *lane     // the yardstick, which takes turns with the lanes
 	monitor *monitor
-	yards   []time.Duration // how long the yardstick took, by turn, from the first; 0: not known
-	spent   time.Duration   // of the processors by this process, in slices
-	wall    time.Duration   // in slices
+	spent   time.Duration // of the processors by this process, in the slices of lanes
+	wall    time.Duration // in the slices of lanes
 }
 
 // Run measures. The error says why it could not be made or finished; what was measured until then is returned with it.
@@ -163,7 +163,25 @@ func (r *run) prepare(ctx context.Context) (err error) {
 			l.began, l.hang = r.began, r.hang
 			r.lanes = append(r.lanes, l)
 		}
+		if r.yard == nil {
+			if err := r.setYardstick(ctx, filled[key]); err != nil {
+				return err
+			}
+		}
 	}
+	return nil
+}
+
+// setYardstick makes the lane of the yardstick, with as many clients as the first lane.
+func (r *run) setYardstick(ctx context.Context, t *server.Template) error {
+	s := Subject{Workload: yardstick()}
+	g, err := open(ctx, t, s.Workload.Stream(race.Shape{}), r.Clients[0])
+	if err != nil {
+		return fmt.Errorf("the yardstick: %w", err)
+	}
+	r.grounds = append(r.grounds, g)
+	r.yard = newLane(s, g, r.Clients[0])
+	r.yard.began, r.yard.hang = r.began, r.hang
 	return nil
 }
 
@@ -183,7 +201,8 @@ const rareGC = 800
 func (r *run) measure(ctx context.Context) error {
 	defer debug.SetGCPercent(debug.SetGCPercent(rareGC))
 	random := rand.New(rand.NewPCG(uint64(r.Seed), 0x10ad))
-	for _, l := range r.lanes {
+	all := append(slices.Clone(r.lanes), r.yard)
+	for _, l := range all {
 		if err := r.take(ctx, l, random, 0, r.Warmup); err != nil {
 			return err
 		}
@@ -193,14 +212,13 @@ func (r *run) measure(ctx context.Context) error {
 			return err
 		}
 	}
-	turns := max(int(r.For/(r.Slice*time.Duration(len(r.lanes)))), LeastTurns)
+	turns := max(int(r.For/(r.Slice*time.Duration(len(all)))), LeastTurns)
 	for turn := 1; turn <= turns; turn++ {
 		if r.Progress != nil {
 			r.Progress(turn-1, turns, fmt.Sprintf("%d side by side", len(r.lanes)))
 		}
-		r.yards = append(r.yards, r.monitor.yardstick(ctx))
-		for _, i := range random.Perm(len(r.lanes)) {
-			if err := r.take(ctx, r.lanes[i], random, turn, r.Slice); err != nil {
+		for _, i := range random.Perm(len(all)) {
+			if err := r.take(ctx, all[i], random, turn, r.Slice); err != nil {
 				return err
 			}
 		}
@@ -216,13 +234,13 @@ func (r *run) measure(ctx context.Context) error {
 // take has a lane run for one slice; turn 0 is not measured.
 func (r *run) take(ctx context.Context, l *lane, random *rand.Rand, turn int, d time.Duration) error {
 	var due []time.Duration
-	if r.Rate > 0 {
+	if r.Rate > 0 && l != r.yard {
 		due = arrivals(r.Arrivals, r.Rate, d, random)
 	}
 	runtime.GC() // what the last slice left is not to be paid for by this one
 	before := cpu()
 	s, err := l.run(ctx, r.monitor, turn, d, due)
-	if turn > 0 {
+	if turn > 0 && l != r.yard {
 		r.spent += cpu() - before
 		r.wall += s.took
 	}

@@ -71,7 +71,7 @@ func measure(t *testing.T, config load.Config, workloads ...race.Workload) histo
 
 func TestSideBySide(t *testing.T) {
 	t.Parallel()
-	m := measure(t, load.Config{Clients: []int{2}, For: time.Second, Slice: 50 * time.Millisecond, Warmup: 50 * time.Millisecond, Rows: 100},
+	m := measure(t, load.Config{Clients: []int{2}, For: 1500 * time.Millisecond, Slice: 50 * time.Millisecond, Warmup: 50 * time.Millisecond, Rows: 100},
 		adding("plain", ""), adding("slow", `select pg_sleep(0.002)`))
 	require.Len(t, m.Arms, 2)
 	for _, a := range m.Arms {

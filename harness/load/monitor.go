@@ -3,7 +3,6 @@ package load
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -81,26 +80,6 @@ func (m *monitor) sample(ctx context.Context, l *lane) {
 		l.samples++
 		return nil
 	})
-}
-
-// yardstick returns how long the server takes for something that no schema and no other session has a part in: the median of some tries. 0: not known.
-func (m *monitor) yardstick(ctx context.Context) time.Duration {
-	const tries = 9
-	ctx, cancel := context.WithTimeout(ctx, soon)
-	defer cancel()
-	var took []time.Duration
-	for m.ready(ctx) && len(took) < tries {
-		began := time.Now()
-		if _, err := m.conn.Exec(ctx, `select sum(sqrt(i::float8)) from generate_series(1, 10000) i`); err != nil {
-			return 0
-		}
-		took = append(took, time.Since(began))
-	}
-	if len(took) < tries {
-		return 0
-	}
-	slices.Sort(took)
-	return took[tries/2]
 }
 
 func (m *monitor) close(ctx context.Context) error {

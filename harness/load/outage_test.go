@@ -119,7 +119,7 @@ func (f *fault) strike(t *testing.T, srv *server.Server, template *server.Templa
 	workloads[0] = f.in(workloads[0])
 	config.Server, config.Clients, config.Progress = srv, []int{3}, f.progress
 	config.Slice, config.Warmup, config.Rows = 30*time.Millisecond, 20*time.Millisecond, 100
-	config.For = 12 * time.Duration(len(workloads)) * config.Slice
+	config.For = 12 * time.Duration(len(workloads)+1) * config.Slice // the yardstick takes turns too
 	for i, w := range workloads {
 		config.Subjects = append(config.Subjects, load.Subject{Workload: w, Template: template, At: at, Base: i == 0})
 	}

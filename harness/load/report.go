@@ -42,9 +42,15 @@ func (r *run) judge(ctx context.Context) error {
 
 // report writes down what was measured.
 func (r *run) report(out *history.Measurement) {
-	for _, l := range r.lanes {
-		for i := range l.slices {
-			l.slices[i].Yardstick = history.Duration(r.yards[l.slices[i].Turn-1])
+	if r.yard != nil {
+		yards := map[int]history.Duration{} // by turn
+		for _, s := range r.yard.slices {
+			yards[s.Turn] = s.Mean
+		}
+		for _, l := range r.lanes {
+			for i := range l.slices {
+				l.slices[i].Yardstick = yards[l.slices[i].Turn]
+			}
 		}
 	}
 	for _, l := range r.lanes {

@@ -37,10 +37,16 @@ type client struct {
 	measured *atomic.Bool
 	last     *atomic.Bool // one more request for each table, then it ends
 
-	took      []time.Duration // of requests that ended while it was measured
+	requests  []request // that ended while it was measured
 	failures  map[failing]*Failure
 	deadlocks []string // what the server said of each
 	refused   []string // statements that do not work even without the migration
+}
+
+// request is when one began and how long it took.
+type request struct {
+	began time.Time
+	took  time.Duration
 }
 
 // failing tells failures apart.
@@ -138,7 +144,7 @@ func (c *client) run(ctx context.Context) error {
 			return fmt.Errorf("client %d: %w", c.number, err)
 		}
 		if c.measured.Load() {
-			c.took = append(c.took, took)
+			c.requests = append(c.requests, request{began, took})
 		}
 		if !warm {
 			continue

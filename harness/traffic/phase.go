@@ -26,6 +26,7 @@ type phase struct {
 	tables   []table // all that count, used or not
 	clients  []*client
 	watcher  *watcher
+	began    time.Time // since when it is measured
 	reader   *pgx.Conn // of the long transaction
 	conns    []*pgx.Conn
 	measured atomic.Bool
@@ -58,6 +59,7 @@ func (t *trial) phase(ctx context.Context, long bool, do func(context.Context, *
 	err = p.run(ctx, do)
 	if locks != nil {
 		*locks = p.watcher.locks(p.tables)
+		t.report.Beside = append(t.report.Beside, p.beside(long))
 		t.other = p.watcher.other
 	}
 	t.collect(p, locks != nil)
@@ -161,6 +163,7 @@ func (p *phase) between(ctx context.Context, group *errgroup.Group, do func(cont
 			return context.Cause(ctx)
 		}
 	}
+	p.began = time.Now()
 	p.measured.Store(true)
 	done := make(chan struct{})
 	defer close(done)
@@ -180,7 +183,9 @@ func (p *phase) trouble(err error) error {
 func (p *phase) latency() Latency {
 	var all []time.Duration
 	for _, c := range p.clients {
-		all = append(all, c.took...)
+		for _, r := range c.requests {
+			all = append(all, r.took)
+		}
 	}
 	if len(all) == 0 {
 		return Latency{}

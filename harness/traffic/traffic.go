@@ -54,6 +54,8 @@ type Report struct {
 	Errors     int       `json:"errors"`     // other statements of clients that failed
 	Failures   []Failure `json:"failures"`   // the same by statement and SQLSTATE
 	Refused    int       `json:"refused"`    // how often a timeout refused the migration, and it was applied again
+
+	Beside []history.Beside `json:"beside"` // the course of each time that it was applied
 }
 
 // Latency is how long requests took, of those that ended while it was measured.

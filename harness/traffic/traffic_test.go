@@ -3,6 +3,7 @@ package traffic_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -167,6 +168,27 @@ func TestIndexStallsWriters(t *testing.T) {
 	require.Contains(t, f.Says, "SHARE on public.orders is held for")
 	require.Contains(t, f.Says, "clients that write it wait")
 	require.Equal(t, []string{traffic.StallsClients}, o.errors())
+
+	require.Len(t, o.report.Beside, 2)
+	beside := o.report.Beside[0]
+	require.False(t, beside.Long)
+	require.Equal(t, o.report.Baseline.Max, time.Duration(beside.Usual))
+	span := course(t, beside, "SHARE")
+	require.GreaterOrEqual(t, span.Ended-span.Granted, history.Duration(built))
+	require.LessOrEqual(t, span.Ended, beside.Took)
+	require.Equal(t, statement, span.Statement)
+	require.Equal(t, o.report.During.Max.Truncate(time.Microsecond), time.Duration(slices.Max(beside.Slowest)))
+	middle := len(beside.Slowest) * int((span.Granted+span.Ended)/2/1e6) / int(beside.Took/1e6)
+	require.Greater(t, beside.Slowest[middle], history.Duration(200*time.Millisecond), "while the index is built, a writer is held up")
+	require.True(t, o.report.Beside[1].Long)
+}
+
+// course returns when the migration had a lock on orders.
+func course(t *testing.T, b history.Beside, mode string) history.LockSpan {
+	t.Helper()
+	i := slices.IndexFunc(b.Locks, func(h history.LockSpan) bool { return h.Table == "public.orders" && h.Mode == mode })
+	require.GreaterOrEqual(t, i, 0, "%s in %+v", mode, b.Locks)
+	return b.Locks[i]
 }
 
 func TestConcurrentlyStallsNobody(t *testing.T) {
@@ -208,6 +230,9 @@ func TestQueue(t *testing.T) {
 			require.Equal(t, test.refused, o.report.Refused > 0)
 			h := held(t, o.report.Queued, "ACCESS EXCLUSIVE")
 			require.Positive(t, h.Waited)
+			span := course(t, o.report.Beside[1], "ACCESS EXCLUSIVE")
+			require.Less(t, span.Asked, span.Granted, "it waits for the long transaction")
+			require.LessOrEqual(t, span.Granted, span.Ended)
 			if !test.refused {
 				require.Greater(t, h.Behind, test.maxStall)
 				require.Positive(t, h.Reads)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/server"
 )
 
@@ -55,7 +56,11 @@ func (t *trial) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	t.report.Beside[0].Usual = history.Duration(t.report.Baseline.Max)
 	t.report.Queue, err = t.phase(ctx, true, t.behind, &t.report.Queued)
+	if len(t.report.Beside) > 1 {
+		t.report.Beside[1].Usual = t.report.Beside[0].Usual
+	}
 	return err
 }
 

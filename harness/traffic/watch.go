@@ -34,6 +34,7 @@ type watcher struct {
 	ahead     time.Duration // of our clock, that of the server
 
 	spans map[span]*seen
+	ended []ended
 	held  map[lockName]*Held
 	waits map[int32]*wait // of clients, by backend
 
@@ -69,6 +70,13 @@ type seen struct {
 	waiting, granted time.Time
 	look             int    // the last that showed it
 	statement        string // what the migration was at when it was first seen
+}
+
+// ended is a lock of the migration that is over.
+type ended struct {
+	span
+	seen
+	at time.Time
 }
 
 // wait is one wait of a client.
@@ -193,6 +201,7 @@ func (w *watcher) add(n int, now time.Time, locks []lockRow) {
 		if h := w.of(id.relation, id.mode); h != nil && !s.granted.IsZero() {
 			h.Held = max(h.Held, now.Sub(s.granted))
 		}
+		w.ended = append(w.ended, ended{id, *s, now})
 		delete(w.spans, id)
 	}
 	var longest time.Duration // of the clients that wait now
