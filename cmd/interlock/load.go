@@ -28,7 +28,7 @@ type loadCommand struct {
 	Arrivals string        `help:"How they arrive: constant or poisson." enum:"constant,poisson" default:"poisson" group:"Load"`
 	For      time.Duration `help:"How long to measure, all together." default:"30s" group:"Load"`
 	Warmup   time.Duration `help:"How long each runs before it is measured." default:"250ms" group:"Load"`
-	Slice    time.Duration `help:"How long each runs before it is the next one's turn." default:"250ms" group:"Load"`
+	Slice    time.Duration `help:"How long each runs before it is the next one's turn." default:"100ms" group:"Load"`
 	Devices  int           `help:"Over how many devices the operations spread; 1 is one hot device." default:"100" group:"Load"`
 	Zipf     float64       `help:"How unevenly: 0 is evenly; with 1, the second device is asked for half as often as the first." default:"0" group:"Load"`
 	Rows     int           `help:"Rows in each table before." default:"10000" group:"Load"`

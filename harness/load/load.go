@@ -27,7 +27,7 @@ type Config struct {
 
 	For    time.Duration // measured in all; 0: 30 s. Each lane gets its share, and [LeastTurns] slices in any case
 	Warmup time.Duration // of each lane, not measured; 0: 250 ms
-	Slice  time.Duration // 0: 250 ms
+	Slice  time.Duration // 0: 100 ms
 
 	Devices int     // 0: 100
 	Zipf    float64 // exponent; negative: 0
@@ -61,7 +61,7 @@ func (c Config) resolve() Config {
 	}
 	c.For = positive(c.For, 30*time.Second)
 	c.Warmup = positive(c.Warmup, 250*time.Millisecond)
-	c.Slice = positive(c.Slice, 250*time.Millisecond)
+	c.Slice = positive(c.Slice, 100*time.Millisecond)
 	c.Devices = positive(c.Devices, 100)
 	c.Rows = positive(c.Rows, 10_000)
 	c.Zipf = max(c.Zipf, 0)
