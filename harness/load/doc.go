@@ -6,8 +6,8 @@
 // shuffled order, each in a database of its own that began as the others'. So whatever the machine does beside hits all alike, and what is compared is
 // the quotient within a turn, of which there are many: its median is given with the interval in which it lies with 95 % confidence.
 //
-// The yardstick takes turns with them: as many clients as the first lane has, who have the server make sums that no schema has a part in. The kinds of
-// operations of an earlier run are compared with those of this one by what they were in the yardsticks of their own turns.
+// The yardstick takes turns with them: two clients who have the server make sums that no schema has a part in. The kinds of operations
+// of an earlier run are compared with those of this one by what they were in the yardsticks of their own turns.
 //
 // # Closed and open
 //

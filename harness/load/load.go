@@ -80,7 +80,7 @@ func positive[T int | time.Duration](value, otherwise T) T {
 // Connections returns how many connections the measurement needs at once.
 func (c Config) Connections() int {
 	c = c.resolve()
-	return len(c.Subjects)*(slices.Max(c.Clients)+1) + c.Clients[0] + 1 + 2 // each has clients and a control, and so has the yardstick; the monitor and the administrator
+	return len(c.Subjects)*(slices.Max(c.Clients)+1) + yardClients + 3 // each has clients and a control, and so has the yardstick; the monitor and the administrator
 }
 
 func (c Config) shape() history.LoadShape {
@@ -172,15 +172,18 @@ func (r *run) prepare(ctx context.Context) (err error) {
 	return nil
 }
 
-// setYardstick makes the lane of the yardstick, with as many clients as the first lane.
+// yardClients is how many clients the yardstick has: a default run has to do with the 100 connections that a server takes by default.
+const yardClients = 2
+
+// setYardstick makes the lane of the yardstick.
 func (r *run) setYardstick(ctx context.Context, t *server.Template) error {
 	s := Subject{Workload: yardstick()}
-	g, err := open(ctx, t, s.Workload.Stream(race.Shape{}), r.Clients[0])
+	g, err := open(ctx, t, s.Workload.Stream(race.Shape{}), yardClients)
 	if err != nil {
 		return fmt.Errorf("the yardstick: %w", err)
 	}
 	r.grounds = append(r.grounds, g)
-	r.yard = newLane(s, g, r.Clients[0])
+	r.yard = newLane(s, g, yardClients)
 	r.yard.began, r.yard.hang = r.began, r.hang
 	return nil
 }
