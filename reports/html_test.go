@@ -180,7 +180,7 @@ func TestAPageLosesNothingOfTheStory(t *testing.T) {
 		"check-dirty":           {"AED-0003", "the first 20 of them", "INVALID: a CREATE INDEX CONCURRENTLY failed", "no permission on aedpics.audit"},
 		"saved":                 {"interlock-counterexamples/back.json", "1 saved counterexample is reproduced"},
 		"gate-seed":             {"must not ship", "42P17", "interrupted"},
-		"gate-full":             {"Not covered", "The trials in detail", "Beside clients at work", "SHARE on aedpics.inspection_sessions", "with a long transaction open"},
+		"gate-full":             {"Not covered", "The trials in detail", "Beside clients at work", "the line is the longest stall that is allowed", "SHARE on aedpics.inspection_sessions", "with a long transaction open"},
 		"repair":                {"2: active, of inspector 2", "to cancel"},
 		"load-defences":         {"+29 % (+24 to +35 %)", "Held under load: 4 of 5 arms held, 1 broke where it may", "through 1 outage", "pgstattuple is not installed", "✓ met", "terminating connection"},
 		"load-ramp":             {"the knee", "S5 broken"},

@@ -400,6 +400,8 @@ func TestStall(t *testing.T) {
 	require.Equal(t, history.Violated, m.Verdict)
 	require.Len(t, blocked(m), 1)
 	require.Contains(t, blocked(m)[0].Says, "SHARE on public.visits is held for")
+	require.Len(t, m.Beside, 2)
+	require.Contains(t, []string{m.Beside[0].Locks[0].Table, m.Beside[1].Locks[0].Table}, "public.visits")
 	require.Contains(t, trial(t, m, history.TrialLive).Says, "clients stalled")
 
 	m = last(t, config, slow, `CREATE UNIQUE INDEX CONCURRENTLY visits_slow ON visits (slow(device), id);`)

@@ -116,7 +116,7 @@ type Beside struct {
 	Locks   []LockSpan `json:"locks,omitempty"`
 }
 
-// LockSpan is a time in which a migration held, or waited for, a lock on a table that was there before.
+// LockSpan is a time in which a migration held, or waited for, a lock on a table or an index that was there before.
 type LockSpan struct {
 	Table     string   `json:"table"`
 	Mode      string   `json:"mode"` // as "ACCESS EXCLUSIVE"

@@ -74,6 +74,7 @@ func TestSideBySide(t *testing.T) {
 	m := measure(t, load.Config{Clients: []int{2}, For: 1500 * time.Millisecond, Slice: 50 * time.Millisecond, Warmup: 50 * time.Millisecond, Rows: 100},
 		adding("plain", ""), adding("slow", `select pg_sleep(0.002)`))
 	require.Len(t, m.Arms, 2)
+	require.Equal(t, m.Arms[0].Measured+m.Arms[1].Measured, m.Harness.Wall, "the yardstick does not count")
 	for _, a := range m.Arms {
 		require.Equal(t, history.Held, a.Verdict, "%+v", a.Violations)
 		require.True(t, a.AsExpected)

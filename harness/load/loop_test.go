@@ -101,6 +101,7 @@ func TestOverload(t *testing.T) {
 		require.EqualValues(t, 2, most.Load())
 		require.LessOrEqual(t, int64(a.Operations), calls.Load())
 		require.Positive(t, a.Unserved)
+		require.Greater(t, a.Kinds[0].Latency.P50, history.Duration(30*time.Millisecond), "those that were served had waited, beside the 20 ms that they took")
 		require.Equal(t, how, m.Shape.Arrivals)
 		arrived := a.Operations + a.Unserved
 		if how == history.Constant {

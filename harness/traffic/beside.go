@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/interlock-pg/interlock/harness/history"
-	"github.com/interlock-pg/interlock/harness/sched"
 )
 
 const (
@@ -14,8 +13,8 @@ const (
 	mostSpans = 64  // of locks
 )
 
-// beside returns the course of a phase: the slowest requests, and the locks of the migration.
-func (p *phase) beside(long bool) history.Beside {
+// beside returns the course of a phase: the slowest requests, and when the migration had or waited for locks that are told of.
+func (p *phase) beside(long bool, told []Held) history.Beside {
 	b := history.Beside{Long: long}
 	if p.began.IsZero() {
 		return b
@@ -30,22 +29,19 @@ func (p *phase) beside(long bool) history.Beside {
 			}
 		}
 	}
-	b.Locks = p.watcher.spent(p.tables, p.began)
+	b.Locks = p.watcher.spent(told, p.began)
 	return b
 }
 
 // part returns the part of a time that a moment is in.
 func part(at, of time.Duration) int { return max(0, min(parts-1, int(parts*at/of))) }
 
-// spent returns when the migration held and waited for locks on tables, since a moment: those that [watcher.locks] tells of, and of many the strongest
-// and longest.
-func (w *watcher) spent(tables []table, began time.Time) (all []history.LockSpan) {
+// spent returns when, since a moment, the migration held and waited for locks that are told of; of many the strongest and longest.
+func (w *watcher) spent(told []Held, began time.Time) (all []history.LockSpan) {
 	began = began.Add(w.ahead)
 	for _, e := range w.ended {
-		r := w.relations[e.relation]
-		named := slices.ContainsFunc(tables, func(t table) bool { return t.name == r.name })
-		mode := words(e.mode)
-		if !r.table || !named && strength(mode) < sched.Share {
+		name, mode := w.relations[e.relation].name, words(e.mode)
+		if !slices.ContainsFunc(told, func(h Held) bool { return h.Table == name && h.Mode == mode }) {
 			continue
 		}
 		asked, granted := e.waiting, e.granted
@@ -58,7 +54,7 @@ func (w *watcher) spent(tables []table, began time.Time) (all []history.LockSpan
 		since := func(t time.Time) history.Duration {
 			return history.Duration(max(0, t.Sub(began).Truncate(time.Microsecond)))
 		}
-		all = append(all, history.LockSpan{Table: r.name, Mode: mode, Asked: since(asked), Granted: since(granted), Ended: since(e.at), Statement: e.statement})
+		all = append(all, history.LockSpan{Table: name, Mode: mode, Asked: since(asked), Granted: since(granted), Ended: since(e.at), Statement: e.statement})
 	}
 	slices.SortFunc(all, func(a, b history.LockSpan) int {
 		return cmp.Or(cmp.Compare(strength(b.Mode), strength(a.Mode)), cmp.Compare(b.Ended-b.Asked, a.Ended-a.Asked), cmp.Compare(a.Table, b.Table))

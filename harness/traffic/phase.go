@@ -59,7 +59,7 @@ func (t *trial) phase(ctx context.Context, long bool, do func(context.Context, *
 	err = p.run(ctx, do)
 	if locks != nil {
 		*locks = p.watcher.locks(p.tables)
-		t.report.Beside = append(t.report.Beside, p.beside(long))
+		t.report.Beside = append(t.report.Beside, p.beside(long, *locks))
 		t.other = p.watcher.other
 	}
 	t.collect(p, locks != nil)

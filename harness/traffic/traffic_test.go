@@ -181,6 +181,17 @@ func TestIndexStallsWriters(t *testing.T) {
 	middle := len(beside.Slowest) * int((span.Granted+span.Ended)/2/1e6) / int(beside.Took/1e6)
 	require.Greater(t, beside.Slowest[middle], history.Duration(200*time.Millisecond), "while the index is built, a writer is held up")
 	require.True(t, o.report.Beside[1].Long)
+
+	for _, b := range o.report.Beside {
+		for _, l := range b.Locks {
+			require.Equal(t, "public.orders", l.Table, "nobody waits for its indexes, or for other tables")
+		}
+	}
+
+	o = try(t, traffic.Config{Apply: apply(`reindex index orders_pkey`), Tables: []string{"public.orders"}})
+	i := slices.IndexFunc(o.report.Beside[1].Locks, func(l history.LockSpan) bool { return l.Table == "public.orders_pkey" })
+	require.GreaterOrEqual(t, i, 0, "everybody waits for this index: %+v", o.report.Beside[1].Locks)
+	require.Less(t, o.report.Beside[1].Locks[i].Asked, o.report.Beside[1].Locks[i].Granted)
 }
 
 // course returns when the migration had a lock on orders.
