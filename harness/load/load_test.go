@@ -80,6 +80,10 @@ func TestSideBySide(t *testing.T) {
 		require.True(t, a.AsExpected)
 		require.Positive(t, a.Operations)
 		require.Len(t, a.Slices, 10)
+		for _, s := range a.Slices {
+			require.Positive(t, s.Yardstick)
+			require.Equal(t, map[string]history.Duration{"add": s.Mean}, s.Kinds)
+		}
 		require.Equal(t, a.Operations, a.Kinds[0].Count)
 		require.Equal(t, "created", a.Kinds[0].Outcome)
 		require.Positive(t, a.Looks)

@@ -188,10 +188,14 @@ func TestIndexStallsWriters(t *testing.T) {
 		}
 	}
 
-	o = try(t, traffic.Config{Apply: apply(`reindex index orders_pkey`), Tables: []string{"public.orders"}})
+	o = try(t, traffic.Config{
+		Apply:  apply(`begin`, `insert into customers values (1000, 'x')`, `reindex index orders_pkey`, `commit`),
+		Tables: []string{"public.orders"},
+	})
 	i := slices.IndexFunc(o.report.Beside[1].Locks, func(l history.LockSpan) bool { return l.Table == "public.orders_pkey" })
 	require.GreaterOrEqual(t, i, 0, "everybody waits for this index: %+v", o.report.Beside[1].Locks)
 	require.Less(t, o.report.Beside[1].Locks[i].Asked, o.report.Beside[1].Locks[i].Granted)
+	require.False(t, slices.ContainsFunc(o.report.Beside[1].Locks, func(l history.LockSpan) bool { return l.Table == "public.customers" }), "it keeps nobody waiting")
 }
 
 // course returns when the migration had a lock on orders.
