@@ -56,7 +56,7 @@ func Load(path string) (Run, error) {
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return Run{}, fmt.Errorf("run file: %w", err)
+		return Run{}, fmt.Errorf("run file: %w; try the run.json that a run wrote to its --out directory", err)
 	}
 	defer f.Close()
 	run, err := Decode(f)
