@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/interlock-pg/interlock/harness/internal/pause"
 )
 
 // ErrEnded is the error of a run that isolationtester would have ended early, with exit status 1. The transcript says why.
@@ -283,14 +285,7 @@ func (r *running) linger(ctx context.Context, l *launch) error {
 			return err
 		}
 	}
-	timer := time.NewTimer(time.Until(until))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
+	return pause.For(ctx, time.Until(until))
 }
 
 // complete tries all waiting steps once, and again as long as that may let go further ones that are held by their markers.

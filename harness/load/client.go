@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/interlock-pg/interlock/harness/arena"
+	"github.com/interlock-pg/interlock/harness/internal/pause"
 	"github.com/interlock-pg/interlock/harness/race"
 	"github.com/interlock-pg/interlock/harness/server"
 )
@@ -136,7 +137,7 @@ func (c *client) reconnect(ctx context.Context, began time.Time, deadline time.D
 		}
 		failure, _, _ := describe(err)
 		c.refused = append(c.refused, unreachable{time.Since(began), failure, err})
-		pause(ctx, min(wait, left))
+		_ = pause.For(ctx, min(wait, left))
 	}
 	return true
 }
@@ -153,14 +154,5 @@ func (c *client) close(ctx context.Context) {
 	_ = c.conn.Close(ctx)
 	for _, gone := range append(c.gone, c.conn.PgConn().CleanupDone()) {
 		<-gone
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/interlock-pg/interlock/harness/arena"
 	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/harness/internal/pause"
 	"github.com/interlock-pg/interlock/harness/race"
 	"github.com/interlock-pg/interlock/harness/server"
 )
@@ -202,7 +203,7 @@ func (g *ground) settle(ctx context.Context, deadline time.Time) error {
 		case time.Now().After(deadline):
 			return errors.New("the server did not serve when all was over, so what clients were told could not be judged; look into its log, and try again")
 		}
-		pause(short, wait)
+		_ = pause.For(short, wait)
 	}
 }
 

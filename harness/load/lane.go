@@ -13,6 +13,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/harness/internal/pause"
 	"github.com/interlock-pg/interlock/harness/server"
 )
 
@@ -129,11 +130,11 @@ func (l *lane) drive(ctx context.Context, c *client, from, to time.Duration, due
 		if due != nil {
 			n := int(arrived.Add(1)) - 1
 			if n >= len(due) {
-				pause(ctx, to-time.Since(l.began)) // an open loop lasts as long as it is said to
+				_ = pause.For(ctx, to-time.Since(l.began)) // an open loop lasts as long as it is said to
 				return
 			}
 			at = from + due[n]
-			pause(ctx, at-time.Since(l.began))
+			_ = pause.For(ctx, at-time.Since(l.began))
 		}
 		if time.Since(l.began) >= to {
 			if due != nil {

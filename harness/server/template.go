@@ -10,6 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/interlock-pg/interlock/harness/internal/pause"
 )
 
 // Template is a database in a prepared state, to be cloned.
@@ -144,7 +146,7 @@ func (s *Server) create(ctx context.Context, name, template string) error {
 	}
 	err := s.exec(ctx, sql)
 	for try := 0; isInUse(err) && try < 50; try++ { // a session of the template that has not quite gone
-		if err := pause(ctx, 10*time.Millisecond); err != nil {
+		if err := pause.For(ctx, 10*time.Millisecond); err != nil {
 			return err
 		}
 		err = s.exec(ctx, sql)
@@ -166,15 +168,4 @@ func (s *Server) drop(ctx context.Context, name string) error {
 func isInUse(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && pg.Code == "55006"
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/interlock-pg/interlock/harness/internal/pause"
 	"github.com/interlock-pg/interlock/harness/server"
 )
 
@@ -149,7 +150,7 @@ func (c *client) run(ctx context.Context) error {
 		if !warm {
 			continue
 		}
-		if err := pause(ctx, pace); err != nil {
+		if err := pause.For(ctx, pace); err != nil {
 			return err
 		}
 	}
@@ -258,15 +259,4 @@ func brief(sql string) string {
 		return string(all[:longestSense-1]) + "…"
 	}
 	return sql
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/harness/internal/pause"
 	"github.com/interlock-pg/interlock/harness/server"
 )
 
@@ -51,7 +52,7 @@ func (t *trial) run(ctx context.Context) (err error) {
 		return err
 	}
 	t.report.Baseline, err = t.phase(ctx, false, func(ctx context.Context, _ *phase) error {
-		return pause(ctx, min(max(t.report.Applied, shortest), longestRest))
+		return pause.For(ctx, min(max(t.report.Applied, shortest), longestRest))
 	}, nil)
 	if err != nil {
 		return err

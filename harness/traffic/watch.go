@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/interlock-pg/interlock/harness/internal/pause"
 	"github.com/interlock-pg/interlock/harness/sched"
 	"github.com/interlock-pg/interlock/harness/sqltext"
 )
@@ -165,7 +166,7 @@ func (w *watcher) run(ctx context.Context, done <-chan struct{}) error {
 			w.add(n+1, now, nil)
 			return nil
 		}
-		if err := pause(ctx, look); err != nil {
+		if err := pause.For(ctx, look); err != nil {
 			return err
 		}
 	}
