@@ -31,7 +31,7 @@ type besideRow struct {
 	Held, Waits []barView
 }
 
-// mostRows of locks are drawn.
+// mostLocks is how many locks are drawn.
 const mostLocks = 12
 
 // besideOf draws one application of a migration.

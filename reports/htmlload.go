@@ -18,14 +18,6 @@ const (
 	mostPoints = 300 // of one line
 )
 
-func armName(a history.Arm) string {
-	words := say("%s", a.Name())
-	if a.At != 0 {
-		words += fmt.Sprintf(" at %d", a.At)
-	}
-	return words
-}
-
 // percent returns by how much a ratio is more or less than one, with its interval.
 func percent(r history.Ratio) string {
 	one := func(v float64) string {
@@ -232,13 +224,6 @@ func loadFolds(m history.Measurement, ramp bool) []table {
 		}
 	}
 	return []table{kinds, errors, server, grown}
-}
-
-func legendName(a history.Arm, ramp bool) string {
-	if ramp {
-		return armName(a) + ", " + count(a.Clients, "client", "clients")
-	}
-	return armName(a)
 }
 
 // inSeconds returns a time as a number for a chart.

@@ -83,14 +83,28 @@ func scenariosOf(m history.Measurement) (names []string) {
 
 // armLabel names an arm within its scenario, as "constraint at 3"; clients are named where they differ.
 func armLabel(a history.Arm, m history.Measurement) string {
-	name := cmp.Or(a.Variant, a.Scenario)
-	if a.At != 0 {
-		name += fmt.Sprintf(" at %d", a.At)
-	}
-	if len(m.Shape.Clients) > 1 {
+	return legendOf(staged(cmp.Or(a.Variant, a.Scenario), a.At), a, len(m.Shape.Clients) > 1)
+}
+
+// armName names an arm among all, as "sessions/constraint at 3".
+func armName(a history.Arm) string { return staged(a.Name(), a.At) }
+
+// legendName is armName, with the clients if they differ.
+func legendName(a history.Arm, ramp bool) string { return legendOf(armName(a), a, ramp) }
+
+func legendOf(name string, a history.Arm, ramp bool) string {
+	if ramp {
 		name += ", " + count(a.Clients, "client", "clients")
 	}
-	return say("%s", name)
+	return name
+}
+
+// staged adds to a name the migration at which it is measured.
+func staged(name string, at int64) string {
+	if at == 0 {
+		return say("%s", name)
+	}
+	return say("%s at %d", name, at)
 }
 
 // measured returns an arm as an item.

@@ -15,10 +15,7 @@ func costs(scenario string, m history.Measurement) table {
 	base := ""
 	for _, a := range m.Arms {
 		if a.Scenario == scenario && a.Base && base == "" {
-			base = cmp.Or(a.Variant, a.Scenario)
-			if a.At != 0 {
-				base += fmt.Sprintf(" at %d", a.At)
-			}
+			base = staged(cmp.Or(a.Variant, a.Scenario), a.At)
 		}
 	}
 	compared := slices.ContainsFunc(m.Arms, func(a history.Arm) bool { return a.Scenario == scenario && a.Cost != nil })

@@ -403,6 +403,20 @@ func TestRedactCommandsAndPlaces(t *testing.T) {
 	}
 }
 
+// What looks like a connection string is hidden whole, whatever is in its password.
+func TestRedactConnectionStringsAsWords(t *testing.T) {
+	for word, want := range map[string]string{
+		`DSN=postgres://me:hun'ter2@db.acme/x`:         `DSN=‹1›`,
+		`postgres://me:hun'ter 2@db.acme/x`:            `postgres://‹1›/‹2›`,
+		`host=db.acme password='hun ter2' port=5432`:   `host=‹1› password=‹2› port=5432`,
+		`see postgres://me:hunter2@db.acme/x for more`: `see postgres://‹1›/‹2› for more`,
+	} {
+		run := reports.Redact(history.Run{Command: []string{word}})
+		require.Equal(t, []string{want}, run.Command)
+		require.Equal(t, run, reports.Redact(run))
+	}
+}
+
 func TestAMigrationsOwnSQLIsCode(t *testing.T) {
 	run := reports.Redact(recorded("gate-seed"))
 	was := recorded("gate-seed").Gate.Migrations[0]

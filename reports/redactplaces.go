@@ -61,7 +61,7 @@ func (r *redactor) word(s string) string {
 		return s
 	case given && strings.HasPrefix(flag, "-"):
 		return flag + "=" + r.word(value)
-	case address.MatchString(s), connection.MatchString(s):
+	case address.MatchString(s), keywords.MatchString(s), connection.MatchString(s):
 		return r.place(s)
 	case strings.ContainsAny(s, `/\`) && !strings.ContainsAny(s, " \n\t'\""):
 		return r.file(s)

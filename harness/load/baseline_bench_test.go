@@ -69,30 +69,19 @@ const late = 100 * time.Microsecond
 
 // slowed has whatever opens a session take longer by such a part of the time that it takes.
 func slowed(w race.Workload, part float64) race.Workload {
-	stream := w.Stream
-	w.Stream = func(shape race.Shape) race.Stream {
-		s := stream(shape)
-		client := s.Client
-		s.Client = func(n int) func() race.Operation {
-			next := client(n)
-			return func() race.Operation {
-				op := next()
-				if do := op.Do; op.Kind == opening && part > 0 {
-					op.Do = func(ctx context.Context, conn *pgx.Conn) race.Answer {
-						began := time.Now()
-						answer := do(ctx, conn)
-						until := time.Since(began) * time.Duration(100*(1+part)) / 100
-						time.Sleep(until - time.Since(began) - late)
-						for time.Since(began) < until {
-							runtime.Gosched()
-						}
-						return answer
-					}
+	return wrapped(w, func(_ int, op race.Operation) race.Operation {
+		if do := op.Do; op.Kind == opening && part > 0 {
+			op.Do = func(ctx context.Context, conn *pgx.Conn) race.Answer {
+				began := time.Now()
+				answer := do(ctx, conn)
+				until := time.Since(began) * time.Duration(100*(1+part)) / 100
+				time.Sleep(until - time.Since(began) - late)
+				for time.Since(began) < until {
+					runtime.Gosched()
 				}
-				return op
+				return answer
 			}
 		}
-		return s
-	}
-	return w
+		return op
+	})
 }

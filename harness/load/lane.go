@@ -294,7 +294,11 @@ func (l *lane) outage(t turn) []history.Outage {
 }
 
 func (l *lane) name() string {
-	return fmt.Sprintf("%s at %d, %s", l.subject.Workload.FullName(), l.subject.At, count(l.clients))
+	name := l.subject.Workload.FullName()
+	if l.subject.At != 0 {
+		name += fmt.Sprintf(" at %d", l.subject.At)
+	}
+	return name + ", " + count(l.clients)
 }
 
 // count says how many clients there are.

@@ -48,40 +48,44 @@ type fault struct {
 	closing sync.Once
 }
 
-// in returns the workload with the fault in the middle of an operation of its first client.
-func (f *fault) in(w race.Workload) race.Workload {
-	f.fired, f.down, f.enough, f.healed = make(chan time.Duration, 1), make(chan struct{}), make(chan struct{}), make(chan struct{})
+// wrapped returns the workload with the operations of its clients changed.
+func wrapped(w race.Workload, change func(client int, op race.Operation) race.Operation) race.Workload {
 	stream := w.Stream
 	w.Stream = func(shape race.Shape) race.Stream {
 		s := stream(shape)
 		client := s.Client
 		s.Client = func(n int) func() race.Operation {
 			next := client(n)
-			return func() race.Operation {
-				op := next()
-				do := op.Do
-				op.Do = func(ctx context.Context, conn *pgx.Conn) race.Answer {
-					if n == 0 && f.armed.CompareAndSwap(true, false) {
-						f.fired <- time.Since(f.began)
-						go f.happen()
-						if f.stays {
-							if _, err := conn.Exec(ctx, `select pg_sleep(600)`); err != nil {
-								return race.Answer{Err: err}
-							}
-						}
-					}
-					answer := do(ctx, conn)
-					if f.until != nil && f.until(answer.Err) {
-						f.closing.Do(func() { close(f.enough) })
-					}
-					return answer
-				}
-				return op
-			}
+			return func() race.Operation { return change(n, next()) }
 		}
 		return s
 	}
 	return w
+}
+
+// in returns the workload with the fault in the middle of an operation of its first client.
+func (f *fault) in(w race.Workload) race.Workload {
+	f.fired, f.down, f.enough, f.healed = make(chan time.Duration, 1), make(chan struct{}), make(chan struct{}), make(chan struct{})
+	return wrapped(w, func(n int, op race.Operation) race.Operation {
+		do := op.Do
+		op.Do = func(ctx context.Context, conn *pgx.Conn) race.Answer {
+			if n == 0 && f.armed.CompareAndSwap(true, false) {
+				f.fired <- time.Since(f.began)
+				go f.happen()
+				if f.stays {
+					if _, err := conn.Exec(ctx, `select pg_sleep(600)`); err != nil {
+						return race.Answer{Err: err}
+					}
+				}
+			}
+			answer := do(ctx, conn)
+			if f.until != nil && f.until(answer.Err) {
+				f.closing.Do(func() { close(f.enough) })
+			}
+			return answer
+		}
+		return op
+	})
 }
 
 func (f *fault) happen() {
@@ -207,6 +211,9 @@ func TestFailingServer(t *testing.T) {
 			m, err := test.fault.strike(t, srv, made, 0, load.Config{}, append([]race.Workload{ledger("hit", false)}, test.beside...)...)
 			require.NoError(t, err)
 			requireSurvived(t, m, test.fault, test.kinds)
+			if test.beside != nil { // the server was away for whole turns, so for slices of the yardstick too
+				require.True(t, slices.ContainsFunc(m.Outages, func(o history.Outage) bool { return o.Arm == "yardstick, 2 clients" }), "%+v", m.Outages)
+			}
 			require.NoError(t, made.Drop(t.Context()))
 			require.NoError(t, srv.Stop(t.Context()))
 			require.Empty(t, own.databases(t))
@@ -296,7 +303,7 @@ func requireSurvived(t *testing.T, m history.Measurement, f *fault, kinds [][]st
 	for kind := range maps.Keys(hit.Errors) {
 		require.True(t, kind == "23505" || slices.ContainsFunc(kinds, func(among []string) bool { return slices.Contains(among, kind) }), "%v: %v", kind, hit.Errors)
 	}
-	i := slices.IndexFunc(m.Outages, func(o history.Outage) bool { return strings.HasPrefix(o.Arm, hit.Name()+" at ") })
+	i := slices.IndexFunc(m.Outages, func(o history.Outage) bool { return strings.HasPrefix(o.Arm, hit.Name()) })
 	require.GreaterOrEqual(t, i, 0, "%+v", m.Outages)
 	first := m.Outages[i]
 	if f.stays {

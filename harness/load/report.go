@@ -43,7 +43,8 @@ func (r *run) judge(ctx context.Context) error {
 // report writes down what was measured.
 func (r *run) report(out *history.Measurement) {
 	if r.yard != nil {
-		yards := map[int]history.Duration{} // by turn
+		out.Outages = append(out.Outages, r.yard.outages...) // the server may be away in its slices
+		yards := map[int]history.Duration{}                  // by turn
 		for _, s := range r.yard.slices {
 			yards[s.Turn] = s.Mean
 		}

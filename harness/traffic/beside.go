@@ -39,7 +39,7 @@ func part(at, of time.Duration) int { return max(0, min(parts-1, int(parts*at/of
 // spent returns when, since a moment, the migration held and waited for locks that are told of; of many the strongest and longest.
 func (w *watcher) spent(told []Held, began time.Time) (all []history.LockSpan) {
 	began = began.Add(w.ahead)
-	for _, e := range w.ended {
+	for _, e := range w.past {
 		name, mode := w.relations[e.relation].name, words(e.mode)
 		if !slices.ContainsFunc(told, func(h Held) bool { return h.Table == name && h.Mode == mode }) {
 			continue

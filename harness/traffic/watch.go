@@ -35,7 +35,7 @@ type watcher struct {
 	ahead     time.Duration // of our clock, that of the server
 
 	spans map[span]*seen
-	ended []ended
+	past  []pastLock
 	held  map[lockName]*Held
 	waits map[int32]*wait // of clients, by backend
 
@@ -73,8 +73,8 @@ type seen struct {
 	statement        string // what the migration was at when it was first seen
 }
 
-// ended is a lock of the migration that is over.
-type ended struct {
+// pastLock is a lock of the migration that is over.
+type pastLock struct {
 	span
 	seen
 	at time.Time
@@ -202,7 +202,7 @@ func (w *watcher) add(n int, now time.Time, locks []lockRow) {
 		if h := w.of(id.relation, id.mode); h != nil && !s.granted.IsZero() {
 			h.Held = max(h.Held, now.Sub(s.granted))
 		}
-		w.ended = append(w.ended, ended{id, *s, now})
+		w.past = append(w.past, pastLock{id, *s, now})
 		delete(w.spans, id)
 	}
 	var longest time.Duration // of the clients that wait now

@@ -79,24 +79,22 @@ func (s *Session) SetDeadline(t time.Time) error {
 
 // SetReadDeadline implements [net.Conn].
 func (s *Session) SetReadDeadline(t time.Time) error {
-	switch {
-	case !s.gate.config.Split:
-		return s.server.SetReadDeadline(t)
-	case isClosed(s.closed):
-		return net.ErrClosed
-	}
-	s.reading.set(t)
-	return nil
+	return s.limit(&s.reading, s.server.SetReadDeadline, t)
 }
 
 // SetWriteDeadline implements [net.Conn].
 func (s *Session) SetWriteDeadline(t time.Time) error {
+	return s.limit(&s.writing, s.server.SetWriteDeadline, t)
+}
+
+// limit sets a deadline of ours, or, where nothing is split, the server's.
+func (s *Session) limit(ours *deadline, theirs func(time.Time) error, t time.Time) error {
 	switch {
 	case !s.gate.config.Split:
-		return s.server.SetWriteDeadline(t)
+		return theirs(t)
 	case isClosed(s.closed):
 		return net.ErrClosed
 	}
-	s.writing.set(t)
+	ours.set(t)
 	return nil
 }
