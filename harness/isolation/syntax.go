@@ -1,9 +1,10 @@
 package isolation
 
 import (
-	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/interlock-pg/interlock/harness/internal/caret"
 )
 
 // SyntaxError says what is wrong with the text of a spec, and where.
@@ -17,14 +18,7 @@ type SyntaxError struct {
 }
 
 func (e *SyntaxError) Error() string {
-	// The caret stands under its character whatever the width of a tab.
-	lead := strings.Map(func(r rune) rune {
-		if r == '\t' {
-			return r
-		}
-		return ' '
-	}, string([]rune(e.Text)[:e.Column-1]))
-	return fmt.Sprintf("%s:%d:%d: %s\n%s\n%s^\ntry: %s", e.File, e.Line, e.Column, e.Problem, e.Text, lead, e.Try)
+	return caret.Mistake(e.File, e.Line, e.Column, e.Text, e.Problem, e.Try)
 }
 
 // fail returns the error that something is wrong at a token.

@@ -113,6 +113,9 @@ func TestFillEmbedded(t *testing.T) {
 func TestFillRepeats(t *testing.T) {
 	for _, file := range []string{"types", "references", "cycles", "checks", "patterns", "exclusions", "partitions"} {
 		t.Run(file, func(t *testing.T) {
+			if file != "types" && file != "references" {
+				servertest.Slow(t)
+			}
 			t.Parallel()
 			script, err := os.ReadFile(filepath.Join("testdata", file+".sql"))
 			require.NoError(t, err)

@@ -188,10 +188,14 @@ func TestIndexStallsWriters(t *testing.T) {
 		}
 	}
 
-	o = try(t, traffic.Config{
-		Apply:  apply(`begin`, `insert into customers values (1000, 'x')`, `reindex index orders_pkey`, `commit`),
-		Tables: []string{"public.orders"},
-	})
+	const tries = 5
+	for n := 0; n == 0 || n < tries && len(o.report.Beside) < 2; n++ { // it may run into a deadlock with clients, which ends the trial
+		o = try(t, traffic.Config{
+			Apply:  apply(`begin`, `insert into customers values (1000, 'x')`, `reindex index orders_pkey`, `commit`),
+			Tables: []string{"public.orders"},
+		})
+	}
+	require.Len(t, o.report.Beside, 2)
 	i := slices.IndexFunc(o.report.Beside[1].Locks, func(l history.LockSpan) bool { return l.Table == "public.orders_pkey" })
 	require.GreaterOrEqual(t, i, 0, "everybody waits for this index: %+v", o.report.Beside[1].Locks)
 	require.Less(t, o.report.Beside[1].Locks[i].Asked, o.report.Beside[1].Locks[i].Granted)
@@ -300,18 +304,23 @@ func TestRunningCode(t *testing.T) {
 	}
 }
 
-// It is not only the lock that it waits for which holds clients up meanwhile.
+// It is not only the lock that it waits for which holds clients up meanwhile. All of them may happen to wait for that one, though.
 func TestQueueForAnotherLock(t *testing.T) {
 	t.Parallel()
-	o := try(t, traffic.Config{
-		Apply:  apply(`begin`, `create index on orders (customer)`, `alter table customers add extra int`, `commit`),
-		Tables: []string{"public.orders", "public.customers"}, MaxStall: 300 * time.Millisecond,
-	})
-	require.Equal(t, []string{traffic.LockQueue}, o.errors())
-	f := o.finding(t, traffic.LockQueue)
-	require.Equal(t, `alter table customers add extra int`, f.Statement)
-	require.Contains(t, f.Says, "ACCESS EXCLUSIVE on public.customers behind")
-	require.Positive(t, held(t, o.report.Queued, "SHARE").Writes)
+	const tries = 5
+	writes := 0
+	for n := 0; n < tries && writes == 0; n++ {
+		o := try(t, traffic.Config{
+			Apply:  apply(`begin`, `create index on orders (customer)`, `alter table customers add extra int`, `commit`),
+			Tables: []string{"public.orders", "public.customers"}, MaxStall: 300 * time.Millisecond,
+		})
+		require.Equal(t, []string{traffic.LockQueue}, o.errors())
+		f := o.finding(t, traffic.LockQueue)
+		require.Equal(t, `alter table customers add extra int`, f.Statement)
+		require.Contains(t, f.Says, "ACCESS EXCLUSIVE on public.customers behind")
+		writes = held(t, o.report.Queued, "SHARE").Writes
+	}
+	require.Positive(t, writes)
 }
 
 // A migration that locks no table that clients use is not heard of.

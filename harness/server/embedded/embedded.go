@@ -12,8 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/interlock-pg/interlock/harness/internal/filelock"
 	"github.com/interlock-pg/interlock/harness/server"
-	"github.com/interlock-pg/interlock/harness/server/internal/filelock"
 	"github.com/interlock-pg/interlock/harness/server/local"
 )
 

@@ -22,8 +22,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/interlock-pg/interlock/harness/internal/filelock"
 	"github.com/interlock-pg/interlock/harness/server"
-	"github.com/interlock-pg/interlock/harness/server/internal/filelock"
 )
 
 // initArguments are those of initdb. Anybody who reaches the socket is let in: its directory is private. The locale C sorts the same

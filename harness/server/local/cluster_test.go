@@ -14,6 +14,7 @@ import (
 
 	"github.com/interlock-pg/interlock/harness/server"
 	"github.com/interlock-pg/interlock/harness/server/local"
+	"github.com/interlock-pg/interlock/harness/server/servertest"
 )
 
 // archives returns the files of the cache of clusters, but for locks.
@@ -81,6 +82,9 @@ func TestDamagedCache(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if name != "garbled" {
+				servertest.Slow(t)
+			}
 			t.Parallel()
 			config := server.Config{CacheDir: t.TempDir()}
 			require.NoError(t, start(t, config).Stop(t.Context()))
@@ -130,19 +134,24 @@ func TestNoCache(t *testing.T) {
 func TestSweep(t *testing.T) {
 	t.Parallel()
 	alive := startFor(t, sharedCache())
-	dead, err := os.MkdirTemp(filepath.Dir(alive.Where), "il-")
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join(dead, "log"), nil, 0o600))
-	young, err := os.MkdirTemp(filepath.Dir(alive.Where), "il-")
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join(young, "log"), nil, 0o600))
-	defer os.RemoveAll(young)
-
 	long := time.Now().Add(-time.Hour)
-	require.NoError(t, os.Chtimes(dead, long, long))
+	leave := func(when time.Time, files ...string) string {
+		dir, err := os.MkdirTemp(filepath.Dir(alive.Where), "il-")
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+		for _, name := range files {
+			require.NoError(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
+		}
+		require.NoError(t, os.Chtimes(dir, when, when))
+		return dir
+	}
+	dead, empty := leave(long, "interlock.log"), leave(long)
+	young, others := leave(time.Now(), "interlock.log"), leave(long, "log", "PG_VERSION")
 	require.NoError(t, os.Chtimes(alive.Where, long, long))
 	require.NoError(t, start(t, sharedCache()).Stop(t.Context()))
 	require.True(t, isGone(dead))
+	require.True(t, isGone(empty))
 	require.False(t, isGone(young))
+	require.False(t, isGone(others), "it is not ours")
 	require.False(t, isGone(alive.Where))
 }

@@ -16,11 +16,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/interlock-pg/interlock/harness/server/internal/filelock"
+	"github.com/interlock-pg/interlock/harness/internal/filelock"
 )
 
 const (
-	prefix     = "il-" // of private directories: a socket path has 103 bytes at most
+	prefix     = "il-"           // of private directories: a socket path has 103 bytes at most
+	logName    = "interlock.log" // tells ours from what others call il-…
 	readyEvery = time.Millisecond
 	readyAfter = 30 * time.Second // far more than a start takes on a machine that is busy
 	stopAfter  = 30 * time.Second
@@ -72,7 +73,7 @@ func newRun(as *account, command func(dir string) []string) (_ *run, err error) 
 			r.root.Close()
 		}
 	}()
-	if r.log, err = r.root.OpenFile("log", os.O_CREATE|os.O_EXCL|os.O_RDWR|os.O_APPEND, 0o600); err != nil {
+	if r.log, err = r.root.OpenFile(logName, os.O_CREATE|os.O_EXCL|os.O_RDWR|os.O_APPEND, 0o600); err != nil {
 		return nil, fmt.Errorf("log of the server: %w", err)
 	}
 	defer func() {
@@ -192,7 +193,8 @@ func base() string {
 	return os.TempDir()
 }
 
-// sweep removes the private directories of servers whose supervisor was killed too. All that runs in one holds the lock on its log.
+// sweep removes the private directories of servers whose supervisor was killed too. All that runs in one holds the lock on its log; one without a log is
+// not ours, unless it is empty.
 func sweep(base string) {
 	dirs, _ := filepath.Glob(filepath.Join(base, prefix+"*")) // the only error is of the pattern
 	for _, dir := range dirs {
@@ -200,8 +202,9 @@ func sweep(base string) {
 		if err != nil || !info.IsDir() || time.Since(info.ModTime()) < staleAfter {
 			continue
 		}
-		log, err := os.OpenFile(filepath.Join(dir, "log"), os.O_CREATE|os.O_RDWR, 0o600)
+		log, err := os.OpenFile(filepath.Join(dir, logName), os.O_RDWR, 0)
 		if err != nil {
+			os.Remove(dir)
 			continue
 		}
 		if dead, err := filelock.Try(log); err == nil && dead {
