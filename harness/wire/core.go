@@ -369,8 +369,12 @@ type Pending struct {
 func (c *Core) Pending() Pending {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	queued := 0
+	if c.held.step.Index > 0 || c.flight.active && !c.copyIn { // else it is the client that is waited for
+		queued = c.queued + len(c.client.partial)
+	}
 	return Pending{
-		ForClient: len(c.toClient) - c.taken, Corked: c.corked, ForServer: len(c.toServer), Queued: c.queued + len(c.client.partial),
+		ForClient: len(c.toClient) - c.taken, Corked: c.corked, ForServer: len(c.toServer), Queued: queued,
 		Events: len(c.events), Close: c.closing, Over: c.stage == over,
 	}
 }

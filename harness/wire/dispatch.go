@@ -240,7 +240,7 @@ func (c *Core) beginCopy() {
 
 // Cancel says that the client asked for what it has sent to be canceled. It returns whether the server should be told. A step that is held does
 // not reach the server any more: it fails there with query_canceled, as if it had begun, and the client is told so. A commit that is held has
-// nothing to cancel, as a commit that the server is at.
+// nothing to cancel, as a commit that the server is at; nor has what a client sent that is gone: it has been on its way for longer.
 func (c *Core) Cancel() (forward bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -249,7 +249,8 @@ func (c *Core) Cancel() (forward bool) {
 	if o.step.Index == 0 {
 		return true
 	}
-	if c.tail != noTail || len(c.queue) == 0 || c.queue[0].kind == synchronise {
+	if o.step.Kind == Commit || c.gone || len(c.queue) == 0 {
+		c.held.canceled = true
 		return false
 	}
 	c.held = offer{}

@@ -131,10 +131,9 @@ func (g *Gate) notify() {
 func (g *Gate) Close() error {
 	var err error
 	for _, s := range g.Sessions() {
-		if e := s.Abort(); err == nil {
+		if e := s.End(); err == nil {
 			err = e
 		}
-		s.finish()
 	}
 	return err
 }
@@ -153,16 +152,21 @@ func (g *Gate) forget(s *Session) {
 	g.sessions = slices.DeleteFunc(g.sessions, func(other *Session) bool { return other == s })
 }
 
-// cancel finds the session that a request is for.
-func (g *Gate) cancel(pid uint32, key []byte) (forward bool) {
+// Cancel takes a request to cancel what a session does, as [CancelTarget] reads it, from whoever listens for clients. It returns whose it is, nil if
+// no session has that key, and whether the server is to be asked: not where a step is held, which then fails as [Core.Cancel] tells.
+func (g *Gate) Cancel(pid uint32, key []byte) (of *Session, forward bool) {
 	for _, s := range g.Sessions() {
-		if s.core.is(pid, key) {
+		switch {
+		case !s.core.is(pid, key):
+		case !g.config.Split:
+			return s, true
+		default:
 			forward = s.core.Cancel()
 			s.follow()
-			return forward
+			return s, forward
 		}
 	}
-	return true
+	return nil, true
 }
 
 // dialed is a connection of which we do not know yet whether it is to be a session, or to ask for a cancellation.
@@ -179,9 +183,11 @@ func (d *dialed) Write(p []byte) (int, error) {
 		return d.Conn.Write(p)
 	}
 	d.settled = true
-	if pid, key, ok := CancelTarget(p); ok && !d.gate.cancel(pid, key) {
-		d.served = true
-		return len(p), nil
+	if pid, key, ok := CancelTarget(p); ok {
+		if _, forward := d.gate.Cancel(pid, key); !forward {
+			d.served = true
+			return len(p), nil
+		}
 	}
 	return d.Conn.Write(p)
 }

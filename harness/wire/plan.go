@@ -17,8 +17,9 @@ const (
 
 // offer is a step with the way it is to be sent.
 type offer struct {
-	step Step
-	mode mode
+	step     Step
+	mode     mode
+	canceled bool // in vain
 }
 
 // tail is how to end a statement of which the first step was answered.
@@ -44,7 +45,7 @@ func (c *Core) plan(it *item) offer {
 	case call:
 		switch {
 		case c.tx.status() == Idle:
-			return offer{Step{Kind: Statement, SQL: functionCall, Injected: true}, inject}
+			return offer{step: Step{Kind: Statement, SQL: functionCall, Injected: true}, mode: inject}
 		case !c.tx.failed:
 			return offer{step: Step{Kind: Statement, SQL: functionCall}}
 		}

@@ -146,6 +146,16 @@ func (s *Session) Abort() error {
 	return err
 }
 
+// End is Abort, and waits until nothing of the session runs any more. Like [Gate.Close], it is not to be called by [Config].Events.
+func (s *Session) End() error {
+	err := s.Abort()
+	s.finish()
+	return err
+}
+
+// Ended is closed when the server's side is over.
+func (s *Session) Ended() <-chan struct{} { return s.ended }
+
 // Read implements [net.Conn].
 func (s *Session) Read(p []byte) (int, error) {
 	if !s.gate.config.Split {
@@ -337,6 +347,7 @@ func (s *Session) follow() {
 	if s.ready() || isClosed(s.ended) {
 		wake(s.readable)
 	}
+	wake(s.written) // what was under way may be over
 	s.gate.notify()
 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/interlock-pg/interlock/harness/server/servertest"
 
 	"github.com/interlock-pg/interlock/harness/wire"
+	"github.com/interlock-pg/interlock/harness/wire/wiretest"
 )
 
 func code(err error) string {
@@ -85,6 +86,7 @@ func TestCancel(t *testing.T) {
 					return kinds[len(kinds)-1] == wire.Canceled
 				})
 				require.Equal(t, "INSERT 0 1", s.State().Result.Tag)
+				require.True(t, s.State().Canceled, "in vain")
 				b.step(s, wire.Commit)
 				require.NoError(t, <-result)
 				require.Equal(t, 1, b.count("t"))
@@ -325,6 +327,41 @@ func TestLargeMessages(t *testing.T) {
 	}
 }
 
+// TestPieces: a message that is larger than what is buffered is waited for, with nothing before it, behind a step that is held, and behind one that
+// is under way.
+func TestPieces(t *testing.T) {
+	b := newBench(t, "", wire.Config{Split: true})
+	s := dial(t, b.db.Config("client"), b.gate).(*wire.Session)
+	large := strings.Repeat("x", 3<<20)
+	write := func(lines ...string) func() error {
+		var p []byte
+		for _, line := range lines {
+			p = append(p, message(t, line)...)
+		}
+		return func() error {
+			for len(p) > 0 {
+				n := min(len(p), 10000)
+				if _, err := s.Write(p[:n]); err != nil {
+					return err
+				}
+				p = p[n:]
+			}
+			return nil
+		}
+	}
+	first := b.do(write("P - select length($1)", "B - - "+large, "E -", "S"))
+	b.step(s, wire.Statement)
+	require.NoError(t, <-first)
+	second := b.do(write("P - select length($1), 2", "B - - "+large, "P - select 3", "B - -", "E -", "S", "Q select '"+large+"'"))
+	b.step(s, wire.Commit)
+	b.step(s, wire.Statement)
+	b.step(s, wire.Commit)
+	b.step(s, wire.Statement)
+	require.NoError(t, <-second)
+	b.step(s, wire.Commit)
+	require.NoError(t, s.Close())
+}
+
 // endless is lines of 64 bytes.
 type endless struct{}
 
@@ -419,7 +456,7 @@ func TestTurns(t *testing.T) {
 	gate := wire.New(wire.Config{Split: true, Hold: func(s wire.Step) bool { return s.Index%3 == 0 }})
 	b := newBench(t, "", wire.Config{})
 	b.gate = gate
-	stop := releaseAll(gate)
+	stop := wiretest.ReleaseAll(gate)
 	defer stop()
 	var clients sync.WaitGroup
 	for i := range 4 {
@@ -479,7 +516,7 @@ func TestVanish(t *testing.T) {
 	for _, line := range conversation {
 		all = append(all, message(t, line)...)
 	}
-	stop := releaseAll(b.gate)
+	stop := wiretest.ReleaseAll(b.gate)
 	defer stop()
 	var clients sync.WaitGroup
 	var killing sync.Mutex

@@ -23,7 +23,8 @@ type State struct {
 	Answered int    `json:"answered"`      // of them; more than Release was called for, if one is dropped or lost
 	Last     Step   `json:"last,omitzero"` // that was answered
 	Result   Result `json:"result,omitzero"`
-	Gone     bool   `json:"gone,omitempty"` // the client disconnected
+	Gone     bool   `json:"gone,omitempty"`     // the client disconnected
+	Canceled bool   `json:"canceled,omitempty"` // the client asked for the step that is held to be canceled, which it cannot be
 	PID      uint32 `json:"pid,omitempty"`
 	Fatal    Result `json:"fatal,omitzero"` // why the server refused or ended the session, if it said so
 }
@@ -44,7 +45,7 @@ func (c *Core) State() State {
 	case c.stage != talking:
 		s.Phase, s.Status = Starting, Unknown
 	case c.held.step.Index > 0:
-		s.Phase, s.Step = Holding, c.held.step
+		s.Phase, s.Step, s.Canceled = Holding, c.held.step, c.held.canceled
 	case c.flight.active:
 		s.Phase, s.Step, s.Waits = Working, c.flight.step, c.flight.waits
 	case len(c.queue) > 0 || len(c.segment.bytes) > 0 || len(c.client.partial) > 0 || c.client.body > 0:
