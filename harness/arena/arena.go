@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/interlock-pg/interlock/harness/internal/pause"
 	"github.com/interlock-pg/interlock/harness/race"
 	"github.com/interlock-pg/interlock/harness/server"
 )
@@ -22,6 +24,9 @@ type Arena struct {
 	keeper    *pgx.Conn // resets, which makes a session forget its plans
 	configure func(*pgx.ConnConfig)
 	clients   []seat
+	hosted    *Application // nil: none
+
+	checkpointer int32 // the process of the server that a crash replaces; 0: it is not known
 }
 
 // seat is the connection of one client, with the settings that the last scenario gave it.
@@ -33,21 +38,58 @@ type seat struct {
 // Open connects to a database of our own. Connections of clients are made as configure says; nil: like all others.
 func Open(ctx context.Context, db *server.Database, configure func(*pgx.ConnConfig)) (*Arena, error) {
 	a := &Arena{Database: db, configure: configure}
-	for actor, conn := range map[string]**pgx.Conn{"keeper": &a.keeper, "control": &a.Control, "watcher": &a.Watcher} {
-		var err error
-		if *conn, err = db.Connect(ctx, actor); err != nil {
-			return nil, errors.Join(err, a.Close(ctx))
-		}
-	}
-	if _, err := a.Control.Exec(ctx, race.OutcomesTable); err != nil {
-		return nil, errors.Join(fmt.Errorf("making the table of outcomes: %w", err), a.Close(ctx))
+	if err := a.connect(ctx); err != nil {
+		return nil, errors.Join(err, a.Close(ctx))
 	}
 	return a, nil
 }
 
+// connect makes the connections that are not clients'.
+func (a *Arena) connect(ctx context.Context) (err error) {
+	if a.Control, err = a.Database.Connect(ctx, "control"); err != nil {
+		return err
+	}
+	if err := a.Control.QueryRow(ctx, `select coalesce(max(pid), 0) from pg_stat_activity where backend_type = 'checkpointer'`).Scan(&a.checkpointer); err != nil {
+		return fmt.Errorf("reading pg_stat_activity: %w", err)
+	}
+	if a.keeper, err = a.Database.Connect(ctx, "keeper"); err != nil {
+		return err
+	}
+	if a.Watcher, err = a.Database.Connect(ctx, "watcher"); err != nil {
+		return err
+	}
+	if _, err := a.Control.Exec(ctx, race.OutcomesTable); err != nil {
+		return fmt.Errorf("making the table of outcomes: %w", err)
+	}
+	return nil
+}
+
+// Reconnect makes the connections that are not clients' anew, after a crash of the server, as soon as that has recovered: until it has noticed the
+// crash, it takes connections that it is about to end. It tries for a minute.
+func (a *Arena) Reconnect(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	crashed := a.checkpointer
+	for {
+		for _, conn := range []*pgx.Conn{a.keeper, a.Control, a.Watcher} {
+			if conn != nil {
+				_ = conn.Close(ctx) // it is lost
+			}
+		}
+		err := a.connect(ctx)
+		if err == nil && (a.checkpointer == crashed || a.checkpointer == 0) {
+			err = errors.New("the server has not crashed; try another fault")
+		}
+		if err == nil || pause.For(ctx, time.Millisecond) != nil {
+			return err
+		}
+	}
+}
+
 // Close disconnects from the database, which stays.
 func (a *Arena) Close(ctx context.Context) error {
-	var errs []error
+	_, err := a.Host(ctx, race.Scenario{})
+	errs := []error{err}
 	for _, conn := range a.connections() {
 		errs = append(errs, conn.Close(ctx))
 	}
@@ -64,9 +106,19 @@ func (a *Arena) connections() []*pgx.Conn {
 
 // Prepare puts the rows back to what the template had, and the starting rows of the scenario in their place.
 func (a *Arena) Prepare(ctx context.Context, s race.Scenario) error {
-	if err := a.Database.Reset(ctx, a.keeper); err != nil {
+	if err := a.Reset(ctx); err != nil {
 		return err
 	}
+	return a.Start(ctx, s)
+}
+
+// Reset puts the rows back to what the template had.
+func (a *Arena) Reset(ctx context.Context) error {
+	return a.Database.Reset(ctx, a.keeper)
+}
+
+// Start puts the starting rows of the scenario in place.
+func (a *Arena) Start(ctx context.Context, s race.Scenario) error {
 	if s.Start != nil {
 		if err := s.Start(ctx, a.Control); err != nil {
 			return fmt.Errorf("starting rows: %w", err)
@@ -119,9 +171,26 @@ func (a *Arena) seat(ctx context.Context, n int, client race.Client) (*pgx.Conn,
 	return s.conn, nil
 }
 
+// Unseat closes the connections of clients; others are made when they are needed.
+func (a *Arena) Unseat(ctx context.Context) error {
+	var errs []error
+	for _, s := range a.clients {
+		if s.conn != nil {
+			errs = append(errs, s.conn.Close(ctx))
+		}
+	}
+	a.clients = nil
+	return errors.Join(errs...)
+}
+
 // Abandon ends the sessions of clients that hang, on the server's side, so that their locks are in nobody's way, and forgets their
-// connections, which they may still use.
+// connections, which they may still use. An application is ended, which may still be at what they asked for, and will be started anew.
 func (a *Arena) Abandon(ctx context.Context, hung []int) error {
+	if a.hosted != nil {
+		hosted := a.hosted
+		a.hosted = nil
+		return hosted.Close(context.WithoutCancel(ctx))
+	}
 	for _, i := range hung {
 		pid := a.clients[i].conn.PgConn().PID()
 		a.clients[i] = seat{}

@@ -16,7 +16,29 @@ import (
 	"github.com/interlock-pg/interlock/harness/race"
 )
 
+// Actor is what a client does its operations on: a connection of its own, or else an application.
+type Actor struct {
+	Conn     *pgx.Conn
+	Instance race.Instance
+}
+
 // Do calls an operation. The error is a mistake of the client's own: it panicked, or left a transaction open that it was not given.
+func (a Actor) Do(ctx context.Context, op race.Operation) (answer race.Answer, err error) {
+	if a.Conn != nil {
+		return Do(ctx, op, a.Conn)
+	}
+	err = Guard(func() error { answer = op.Ask(ctx, a.Instance).Resolve(); return nil })
+	return answer, err
+}
+
+// Close closes the connection, whatever state it is in; an application goes on.
+func (a Actor) Close(ctx context.Context) {
+	if a.Conn != nil {
+		_ = a.Conn.Close(ctx)
+	}
+}
+
+// Do calls an operation on a connection. The error is a mistake of the client's own: it panicked, or left a transaction open that it was not given.
 func Do(ctx context.Context, op race.Operation, conn *pgx.Conn) (race.Answer, error) {
 	before := conn.PgConn().TxStatus()
 	var answer race.Answer
@@ -73,10 +95,10 @@ func Ready(ctx context.Context, clients []race.Client, conns []*pgx.Conn) error 
 	return nil
 }
 
-// Finish lets each client finish, one after another.
+// Finish lets each client finish that has a connection, one after another.
 func Finish(ctx context.Context, clients []race.Client, conns []*pgx.Conn) error {
 	for i, c := range clients {
-		if c.Finish == nil || conns[i].IsClosed() {
+		if c.Finish == nil || conns[i] == nil || conns[i].IsClosed() {
 			continue
 		}
 		if err := c.Finish(ctx, conns[i]); err != nil {

@@ -77,17 +77,9 @@ func Run(ctx context.Context, config Config, database *pgx.ConnConfig) (history.
 			}
 			look.Invariants = append(look.Invariants, one)
 		}
-		if _, err := tx.Exec(ctx, `set local search_path = pg_catalog`); err != nil { // definitions then name every schema
-			return err
-		}
-		for _, index := range config.Indexes {
-			one, err := find(ctx, tx, index)
-			if err != nil {
-				return err
-			}
-			look.Indexes = append(look.Indexes, one)
-		}
-		return nil
+		var err error
+		look.Indexes, err = Indexes(ctx, tx, config.Indexes)
+		return err
 	})
 	run.Elapsed = history.Since(run.Started)
 	run.Server.Provider, run.Server.Where = "dsn", look.Database
@@ -125,7 +117,7 @@ func lookAt(ctx context.Context, tx pgx.Tx, inv race.Invariant, config Config) (
 	var refused *pgconn.PgError
 	switch {
 	case errors.As(err, &refused):
-		one.Why = why(refused)
+		one.Why = Why(refused)
 		return one, nil
 	case err != nil:
 		return one, err
@@ -137,8 +129,8 @@ func lookAt(ctx context.Context, tx pgx.Tx, inv race.Invariant, config Config) (
 	return one, nil
 }
 
-// why says what a refusal of the server means for somebody who wants the answer.
-func why(e *pgconn.PgError) string {
+// Why says what a refusal of the server means for somebody who wants the answer.
+func Why(e *pgconn.PgError) string {
 	said := fmt.Sprintf("%s (%s)", e.Message, e.Code)
 	switch e.Code {
 	case "57014":
@@ -151,6 +143,22 @@ func why(e *pgconn.PgError) string {
 		return said + "; try a role that may read the tables, such as a member of pg_read_all_data"
 	}
 	return said
+}
+
+// Indexes looks indexes up in the catalog. What the transaction does after it finds no names but those of the catalog, unless they name their schema.
+func Indexes(ctx context.Context, tx pgx.Tx, wanted []Index) ([]history.Index, error) {
+	if _, err := tx.Exec(ctx, `set local search_path = pg_catalog`); err != nil { // definitions then name every schema
+		return nil, err
+	}
+	var found []history.Index
+	for _, index := range wanted {
+		one, err := find(ctx, tx, index)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, one)
+	}
+	return found, nil
 }
 
 // find looks an index up in the catalog.

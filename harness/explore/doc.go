@@ -33,6 +33,22 @@
 // What differs all the same is what the scheduler does not control: clocks, random values, what clients share outside the database. If it
 // changes the course of a run, the scheduler notices that the same choices gave something else, and the exploration says so.
 //
+// # Applications
+//
+// A client may ask an application instead ([race.Scenario].System). Then its statements come through a proxy, on connections of which it is not known
+// whose they are. A session belongs to a client from the first step of a transaction until that is over: to the client whose mark ([race.Client].Mark) is
+// in a comment of the statement or in the name of the session, else to the only one that can have made it. So operations begin one at a time; after
+// each release, it is waited until the application has come to rest; and where two clients can have made a statement, the search ends and says so.
+//
+// An application is at rest when each client that waits for its answer is held or blocked. One for which it neither asks nor answers for a while
+// ([race.Habits].Settle) is left to think: others go on, which is counted. Queries made for one client at the same time are strands, each with
+// a number of its own for the scheduler. Since the search has to know from the start whether more of them may come, each client is rehearsed alone.
+//
+// # Faults
+//
+// A client that is held may meet a fault instead of being released, once in a run; see [history.Fault]. To the scheduler that is the step of another
+// client, numbered by [history.Choice].
+//
 // # What a step touched
 //
 // The reduction needs to know that. What the plan of a statement names is locked when it is parsed, so it is the same whatever the rows: it is

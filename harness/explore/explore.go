@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/interlock-pg/interlock/harness/arena"
 	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/race"
 	"github.com/interlock-pg/interlock/harness/sched"
@@ -28,10 +30,13 @@ type Config struct {
 	Schedule    []int          // what strategy replay repeats: the clients to release, by their place in the scenario
 
 	Limit   int           // interleavings; 0: no limit, but for random and pct, which then make 1,000
-	For     time.Duration // 0: no limit
+	For     time.Duration // 0: no limit. That in which an application starts does not count
 	Steps   int           // the most steps of one interleaving; 0: 1,000. Where one has more, the search ends
 	Hang    time.Duration // how long nothing may happen before an interleaving is given up; 0: 10 s
 	Workers int           // databases that are worked on at once; 0: as many as there are cores. The result does not depend on it
+
+	// Faults may happen to a client that is held, one in an interleaving. Not with strategy reduced.
+	Faults []history.Fault
 
 	AtEnd bool        // do not look at the invariants after every commit, only when all clients are done
 	Rules sched.Rules // of the reduction; the zero value is the safe version
@@ -39,6 +44,12 @@ type Config struct {
 	// Note is called when all clients are done, and what it returns is kept of the interleaving, for Each: such as what is in the tables then.
 	// It is called by several workers at once.
 	Note func(context.Context, Look) (string, error)
+
+	rehearses bool // what is played is no part of a search
+	patient   bool // an application may think for longer
+
+	// between is called before each choice, for tests. Nil: nothing is.
+	between func(*run)
 
 	// Each is told of every interleaving that was run to its end, in an order that does not depend on the number of workers. False ends the
 	// search.
@@ -79,11 +90,13 @@ type Explorer struct {
 	survey   *stage           // for finding out what statements touch
 	catalog  *catalog         // of the template; nil: not read yet
 	texts    map[string]facts // of statements of which they are the same whatever the rows
+
+	parallel map[race.System]bool // of those that were rehearsed: whether they make queries for one client at the same time
 }
 
 // New returns an explorer for scenarios on the schema of a template.
 func New(template *server.Template) *Explorer {
-	return &Explorer{template: template, texts: map[string]facts{}}
+	return &Explorer{template: template, texts: map[string]facts{}, parallel: map[race.System]bool{}}
 }
 
 // Close drops the databases.
@@ -102,10 +115,46 @@ func (e *Explorer) Close(ctx context.Context) error {
 // Explore searches the interleavings of a scenario, which build makes anew for each of them. An error means that the search could not begin, or
 // that ctx is done; trouble on the way is in the result, with what was found until then.
 func (e *Explorer) Explore(ctx context.Context, build func() race.Scenario, config Config) (Result, error) {
+	first, err := e.search(ctx, build, config)
+	if err != nil || !first.Complete || first.Violating > 0 || first.Thought == 0 && !e.parallel[build().System] {
+		return first, err
+	}
+	return e.confirm(ctx, build, config, first)
+}
+
+// confirm searches again, with more patience for an application that made clients wait: one that was only slow may have kept orders from being seen.
+func (e *Explorer) confirm(ctx context.Context, build func() race.Scenario, config Config, first Result) (Result, error) {
+	config.patient = true
+	if config.For > 0 {
+		config.For = max(config.For-time.Duration(first.Elapsed), time.Millisecond)
+	}
+	second, err := e.search(ctx, build, config)
+	second.Elapsed += first.Elapsed
+	second.Starting += first.Starting
+	same := second.Executed == first.Executed && maps.Equal(second.Outcomes, first.Outcomes)
+	if err == nil && second.Complete && second.Violating == 0 && second.Thought > 0 && !same {
+		second.Complete = false
+		second.Trouble = fmt.Sprintf("the application makes clients wait for more than the database, and not always the same: %d orders were seen, and then %d; try a longer settle",
+			first.Executed, second.Executed)
+	}
+	return second, err
+}
+
+// search is one search, from the beginning to its end.
+func (e *Explorer) search(ctx context.Context, build func() race.Scenario, config Config) (Result, error) {
 	began := time.Now()
 	scenario := build()
 	if config.Strategy == "" {
 		config.Strategy = sched.Reduced
+		if scenario.System != nil || len(config.Faults) > 0 { // clients share more than the database: its connections, for one
+			config.Strategy = sched.All
+		}
+	}
+	if config.Strategy == sched.Reduced && len(config.Faults) > 0 {
+		return Result{}, errors.New("the reduction knows nothing of faults; try strategy all")
+	}
+	if len(scenario.Clients) > history.MostClients && len(config.Faults) > 0 {
+		return Result{}, fmt.Errorf("%d clients are too many to have faults happen to; try at most %d", len(scenario.Clients), history.MostClients)
 	}
 	if config.Strategy == sched.Reduced && scenario.AltersSchema {
 		config.Strategy = sched.All // locks do not show who makes a table, nor who looks for one
@@ -113,17 +162,42 @@ func (e *Explorer) Explore(ctx context.Context, build func() race.Scenario, conf
 	if config.Workers <= 0 {
 		config.Workers = runtime.GOMAXPROCS(0)
 	}
+	if slices.Contains(config.Faults, history.Restart) {
+		if err := restartable(e.template.Server()); err != nil {
+			return Result{}, err
+		}
+		if err := e.Close(ctx); err != nil { // stages of earlier searches would lose their connections
+			return Result{}, err
+		}
+		config.Workers = 1 // there is one server
+	}
+	settle := time.Duration(0)
+	if scenario.System != nil {
+		habits := arena.Habits(scenario.System)
+		settle = habits.Settle
+		if config.patient {
+			settle *= patience
+		}
+		if habits.Listen != "" {
+			config.Workers = 1 // there is one of it
+		}
+	}
 	config.Steps, config.Hang = cmp.Or(config.Steps, defaultSteps), cmp.Or(config.Hang, defaultHang)
 	if config.Limit == 0 && (config.Strategy == sched.Random || config.Strategy == sched.PCT) {
 		config.Limit = DefaultLimit
 	}
 	named := func() race.Scenario { return build().Named() }
-	x := &search{Config: config, build: named, result: Result{
+	x := &search{Config: config, build: named, application: scenario.System != nil, result: Result{
 		Exploration: history.Exploration{
-			Strategy: string(config.Strategy), Clients: len(scenario.Clients), Outcomes: map[string]int{}, Workers: config.Workers,
+			Strategy: string(config.Strategy), Clients: len(scenario.Clients), Outcomes: map[string]int{}, Workers: config.Workers, Faults: config.Faults,
 		},
 		Broken: map[string]int{}, First: map[string]Interleaving{},
 	}}
+	x.result.Settle = history.Duration(settle)
+	if err := e.rehearse(ctx, scenario.Named(), x.Hang); err != nil {
+		x.result.Err, x.result.Trouble = err, err.Error()
+		return x.result, context.Cause(ctx)
+	}
 	if err := x.begin(ctx, e); err != nil {
 		return x.result, err
 	}
@@ -154,6 +228,10 @@ func (e *Explorer) Explore(ctx context.Context, build func() race.Scenario, conf
 	workers.Wait()
 	x.conclude()
 	x.result.Elapsed = history.Since(began)
+	if !x.began.IsZero() {
+		x.result.Starting = history.Duration(x.began.Sub(began))
+		x.result.Elapsed -= x.result.Starting
+	}
 	return x.result, context.Cause(ctx)
 }
 
@@ -165,16 +243,44 @@ func (e *Explorer) stage(ctx context.Context) (*stage, error) {
 		st.exact, st.layout = true, false
 		return st, nil
 	}
-	return openStage(ctx, e.template)
+	st, err := openStage(ctx, e.template)
+	if err == nil {
+		st.parallel = e.parallel
+	}
+	return st, err
+}
+
+// rehearse gets to know the application of a scenario. It is done once.
+func (e *Explorer) rehearse(ctx context.Context, s race.Scenario, hang time.Duration) error {
+	if _, done := e.parallel[s.System]; done || s.System == nil || s.System.Habits().Rehearsal == nil {
+		return nil
+	}
+	st, err := e.stage(ctx)
+	if err != nil {
+		return err
+	}
+	parallel, err := st.rehearse(ctx, s, hang)
+	if err != nil {
+		return errors.Join(err, st.Close(context.WithoutCancel(ctx)))
+	}
+	e.parallel[s.System], st.application.parallel = parallel, parallel
+	if st.application.Habits.Cold {
+		return st.Close(ctx)
+	}
+	e.stages = append(e.stages, st)
+	return nil
 }
 
 // search is a search under way.
 type search struct {
 	Config
-	build  func() race.Scenario
-	sched  *sched.Search
-	survey *survey
-	until  time.Time // zero: no limit
+	build       func() race.Scenario
+	sched       *sched.Search
+	survey      *survey
+	until       time.Time // zero: no limit
+	application bool      // clients ask one
+	begun       sync.Once // began is set
+	began       time.Time // when the first run of an application began
 
 	mu       sync.Mutex
 	result   Result
@@ -189,6 +295,9 @@ func (x *search) begin(ctx context.Context, e *Explorer) error {
 	}
 	if x.Strategy == sched.Random || x.Strategy == sched.PCT {
 		config.Runs = x.Limit
+	}
+	for _, fault := range x.Faults { // they are known as clients of their own
+		config.Clients = max(config.Clients, history.Choice(x.result.Clients, fault))
 	}
 	for _, client := range x.Schedule {
 		config.Schedule = append(config.Schedule, sched.Step{Client: client})
@@ -217,19 +326,41 @@ func (x *search) begin(ctx context.Context, e *Explorer) error {
 			config.Watch = x.survey.watch
 		}
 	}
-	if x.For > 0 {
-		x.until = time.Now().Add(x.For)
+	if !x.application {
+		x.limit()
 	}
 	var err error
 	x.sched, err = sched.New(config)
 	return err
 }
 
-// retries is how often a run that diverged is tried again before it is taken for what the scenario is like.
-const retries = 2
+// limit says how long the search may go on from now.
+func (x *search) limit() {
+	if x.For > 0 {
+		x.until = time.Now().Add(x.For)
+	}
+}
+
+// retries is how often a run that diverged is tried again before it is taken for what the scenario is like. An application may be late now and then.
+const (
+	retries          = 2
+	moreRetries      = 8  // of an application, of which the search learns first
+	runsForEachRetry = 20 // of an application
+)
 
 // work makes runs until there are no more.
 func (x *search) work(ctx context.Context, st *stage) error {
+	if x.application {
+		s := x.build()
+		if err := errors.Join(st.prepare(ctx, s), st.host(ctx, s)); err != nil {
+			x.sched.Stop()
+			return err
+		}
+		x.begun.Do(func() {
+			x.began = time.Now()
+			x.limit()
+		})
+	}
 	for r := x.sched.Next(); r != nil; r = x.sched.Next() {
 		if !x.until.IsZero() && time.Now().After(x.until) {
 			r.Abandon()
@@ -263,7 +394,7 @@ func (x *search) work(ctx context.Context, st *stage) error {
 				return err
 			}
 		}
-		r.End(ended{i, p.wakes})
+		r.End(ended{i, p.wakes, p.seen})
 	}
 	return nil
 }
@@ -272,6 +403,7 @@ func (x *search) work(ctx context.Context, st *stage) error {
 type ended struct {
 	Interleaving
 	wakes int
+	seen  seen
 }
 
 // Look is what Config.Note is given: a connection to the database as the clients left it, and what they were told.
@@ -295,6 +427,13 @@ func (x *search) settled(r *sched.Run) bool {
 	}
 	x.result.Executed++
 	x.result.WakeOrders += e.wakes
+	x.result.Thought += e.seen.thought
+	for sql, n := range e.seen.background {
+		if x.result.Background == nil {
+			x.result.Background = map[string]int{}
+		}
+		x.result.Background[sql] += n
+	}
 	x.result.Outcomes[i.Told]++
 	if len(i.Broken) > 0 {
 		x.result.Violating++
@@ -315,7 +454,11 @@ func (x *search) again() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.diverged++
-	return x.diverged <= retries
+	most := retries
+	if x.application {
+		most += moreRetries + x.result.Executed/runsForEachRetry
+	}
+	return x.diverged <= most
 }
 
 // fail notes why the search ends early.
@@ -334,6 +477,10 @@ func (x *search) conclude() {
 	c := x.sched.Coverage()
 	x.result.Asleep, x.result.Preemptions, x.result.Bound = c.Asleep, c.Preemptions, c.Bound
 	x.result.Complete = c.Exhaustive && x.result.Err == nil
+	if x.Strategy == sched.Reduced && x.result.Thought > 0 {
+		x.result.Complete = false
+		x.result.Trouble = cmp.Or(x.result.Trouble, "clients of the application wait for more than the database, of which the reduction knows nothing; try --strategy all")
+	}
 	if c.Possible != nil {
 		x.result.Possible = c.Possible.String()
 	}
@@ -345,7 +492,7 @@ func (x *search) conclude() {
 // told returns what the clients were told, in words.
 func told(p played) string {
 	var clients []string
-	for _, name := range p.interleaving.Clients {
+	for _, name := range p.names {
 		var words []string
 		for _, op := range p.round.Operations {
 			if op.Client == name {

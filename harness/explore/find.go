@@ -3,6 +3,8 @@ package explore
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -17,40 +19,61 @@ const (
 	toShrink  = 1000 // of one simpler input
 	atFirst   = 20   // of one simpler input, as long as that makes it simpler: most violations come early, and few orders are left of a small input
 	toPreempt = 1000 // interleavings, in the search for one with fewer preemptions
-	toRepeat  = 10
 )
+
+// ErrTrouble means that a search ended in trouble before it found what it looked for, or that this is not there.
+var ErrTrouble = errors.New("the search ended early")
 
 // Counterexample makes a violation as small as it will go: fewest clients, fewest operations and simplest values, as far as the shrinker of the
 // workload offers them, then fewest preemptions; repeats it, and looks for the nearest order that does not break the invariant. The input is one
-// of which some interleaving does. It returns false if none of those within limits was found to.
+// of which some interleaving does. It returns false if none of those within limits was found to, and an [ErrTrouble] if the search for one ended before
+// the limits did. With [Config].For, the search may take so long, and making it small once more as long.
 func (e *Explorer) Counterexample(ctx context.Context, w race.Workload, input race.Input, invariant string, config Config) (history.Counterexample, bool, error) {
 	began := time.Now()
 	x := history.Counterexample{Invariant: invariant}
-	best, ok, err := e.violation(ctx, w, input, invariant, config, toFind)
-	if err != nil || !ok {
+	best, trouble, err := e.violation(ctx, w, input, invariant, config, toFind)
+	switch {
+	case err != nil:
 		return x, false, err
+	case best.Number == 0 && trouble != nil:
+		return x, false, fmt.Errorf("looking for an order that breaks %s: %w: %w", invariant, ErrTrouble, trouble)
+	case best.Number == 0:
+		return x, false, nil
 	}
 	x.Order = best.Number
+	smaller := config
+	found := time.Now()
+	left := func() bool {
+		if config.For > 0 {
+			smaller.For = config.For - time.Since(found)
+		}
+		return config.For <= 0 || smaller.For > 0
+	}
 	for _, limit := range []int{atFirst, toShrink} {
 		for improved := true; improved; {
 			improved = false
 			for candidate := range w.Shrinks(input) {
+				if !left() {
+					break
+				}
 				x.Tried++
-				smaller, ok, err := e.violation(ctx, w, candidate, invariant, config, limit)
+				simpler, _, err := e.violation(ctx, w, candidate, invariant, smaller, limit)
 				if err != nil {
 					return x, false, err
 				}
-				if ok {
-					input, best, improved = candidate, smaller, true
+				if simpler.Number > 0 {
+					input, best, improved = candidate, simpler, true
 					break
 				}
 			}
 		}
 	}
-	if best, err = e.simplest(ctx, w, input, invariant, config, best); err != nil {
-		return x, false, err
+	if left() {
+		if best, err = e.simplest(ctx, w, input, invariant, smaller, best); err != nil {
+			return x, false, err
+		}
 	}
-	if err := e.Repeat(ctx, w, input, best.Choices, &x); err != nil {
+	if err := e.Repeat(ctx, w, input, best.Choices, Repeats, &x); err != nil {
 		return x, false, err
 	}
 	x.Elapsed = history.Since(began)
@@ -61,7 +84,7 @@ func (e *Explorer) Counterexample(ctx context.Context, w race.Workload, input ra
 // where there are too many to go through, the given one.
 func (e *Explorer) simplest(ctx context.Context, w race.Workload, input race.Input, invariant string, config Config, given Interleaving) (Interleaving, error) {
 	best := given
-	fewest := Config{Strategy: sched.All, AtEnd: config.AtEnd, Workers: config.Workers, Limit: toPreempt}
+	fewest := Config{Strategy: sched.All, Faults: config.Faults, AtEnd: config.AtEnd, Workers: config.Workers, Limit: toPreempt, For: config.For}
 	fewest.Each = func(i Interleaving) bool {
 		if slices.Contains(i.Broken, invariant) && cmp.Or(i.Preemptions-best.Preemptions, slices.Compare(i.Choices, best.Choices)) < 0 {
 			best = i
@@ -72,8 +95,11 @@ func (e *Explorer) simplest(ctx context.Context, w race.Workload, input race.Inp
 	return best, err
 }
 
-// violation returns the first interleaving of the input that breaks the invariant, among so many.
-func (e *Explorer) violation(ctx context.Context, w race.Workload, input race.Input, invariant string, config Config, limit int) (Interleaving, bool, error) {
+// violation returns the first interleaving of the input that breaks the invariant, among so many; one without a number: there is none, and trouble says
+// why the search ended, where it did so early.
+func (e *Explorer) violation(
+	ctx context.Context, w race.Workload, input race.Input, invariant string, config Config, limit int,
+) (_ Interleaving, trouble, err error) {
 	var found Interleaving
 	config.Limit = limit
 	config.Each = func(i Interleaving) bool {
@@ -82,15 +108,19 @@ func (e *Explorer) violation(ctx context.Context, w race.Workload, input race.In
 		}
 		return found.Number == 0
 	}
-	_, err := e.Explore(ctx, func() race.Scenario { return w.Scenario(input) }, config)
-	return found, found.Number > 0, err
+	result, err := e.Explore(ctx, func() race.Scenario { return w.Scenario(input) }, config)
+	return found, result.Err, err
 }
 
-// Repeat executes one interleaving of an input ten times and records in the counterexample whether it breaks the invariant of that, with all that
+// Repeats is how often a counterexample is executed again by default.
+const Repeats = 10
+
+// Repeat executes one interleaving of an input so many times and records in the counterexample whether it breaks the invariant of that, with all that
 // another tool needs to repeat it. If it never does, Nearest is what happens instead.
-func (e *Explorer) Repeat(ctx context.Context, w race.Workload, input race.Input, choices []int, x *history.Counterexample) error {
-	x.Repeated, x.Reproduced = 0, 0
-	for range toRepeat {
+func (e *Explorer) Repeat(ctx context.Context, w race.Workload, input race.Input, choices []int, times int, x *history.Counterexample) error {
+	x.Repeated, x.Reproduced, x.Nearest = 0, 0, nil
+	var trouble error
+	for range times {
 		again, err := e.Play(ctx, w.Scenario(input), choices)
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -98,12 +128,16 @@ func (e *Explorer) Repeat(ctx context.Context, w race.Workload, input race.Input
 		x.Repeated++
 		switch {
 		case err != nil:
+			trouble = err
 		case again.Breaks(x.Invariant):
 			x.Reproduced++
 			x.Round, x.Interleaving, x.Preemptions = again.Round, &again.Interleaving, again.Preemptions
 		case x.Reproduced == 0:
 			x.Nearest = &again.Interleaving
 		}
+	}
+	if trouble != nil && x.Reproduced == 0 && x.Nearest == nil {
+		return fmt.Errorf("%w: it cannot be repeated: %w", ErrTrouble, trouble)
 	}
 	x.Clients = len(w.Scenario(input).Clients)
 	for _, inv := range w.Scenario(input).Invariants {

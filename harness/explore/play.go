@@ -23,7 +23,18 @@ func (x Execution) Breaks(invariant string) bool {
 	return slices.ContainsFunc(x.Round.Violations, func(v history.Violation) bool { return v.Invariant == invariant })
 }
 
-// Play executes one interleaving: that in which clients are released in this order. Where the order does not fit, or is at its end, it goes on as
+// faultsOf returns the faults among the choices of a schedule.
+func faultsOf(choices []int) []history.Fault {
+	var faults []history.Fault
+	for _, choice := range choices {
+		if _, fault := history.Chosen(choice); fault != "" {
+			faults = append(faults, fault)
+		}
+	}
+	return faults
+}
+
+// Play executes one interleaving: that in which clients are released, or meet a fault, in this order; see [history.Choice]. Where the order does not fit, or is at its end, it goes on as
 // near to it as it can, preferring the client that went last.
 func (e *Explorer) Play(ctx context.Context, s race.Scenario, choices []int) (Execution, error) {
 	config := sched.Config{Strategy: sched.Replay}
@@ -34,12 +45,24 @@ func (e *Explorer) Play(ctx context.Context, s race.Scenario, choices []int) (Ex
 	if err != nil {
 		return Execution{}, err
 	}
+	faults := faultsOf(choices)
+	if len(s.Clients) > history.MostClients {
+		faults = nil
+	}
+	if slices.Contains(faults, history.Restart) {
+		if err := restartable(e.template.Server()); err != nil {
+			return Execution{}, err
+		}
+	}
+	if err := e.rehearse(ctx, s.Named(), defaultHang); err != nil {
+		return Execution{}, err
+	}
 	st, err := e.stage(ctx)
 	if err != nil {
 		return Execution{}, err
 	}
 	r := search.Next()
-	p, err := st.play(ctx, s.Named(), r, nil, Config{Hang: defaultHang})
+	p, err := st.play(ctx, s.Named(), r, nil, Config{Hang: defaultHang, Faults: faults, patient: true})
 	if err != nil {
 		return Execution{Round: p.round, Interleaving: p.interleaving}, errors.Join(err, st.Close(context.WithoutCancel(ctx)))
 	}
@@ -56,7 +79,7 @@ func (e *Explorer) Keep(ctx context.Context, s race.Scenario, choices []int) (st
 	st := e.stages[len(e.stages)-1]
 	e.stages = e.stages[:len(e.stages)-1]
 	after := context.WithoutCancel(ctx)
-	if err := errors.Join(st.arena.Close(after), st.gate.Close()); err != nil {
+	if err := st.vacate(after); err != nil {
 		return "", errors.Join(err, st.arena.Database.Drop(after))
 	}
 	return st.arena.Database.Keep(after)

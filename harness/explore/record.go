@@ -12,30 +12,33 @@ import (
 )
 
 // waiting notes that a client's step waits.
-func (r *run) waiting(c *client, resumed bool) []sched.Part {
-	part := sched.Part{Step: c.shown, Outcome: sched.Waits, Touched: c.facts.touched}
-	step := r.record(c, resumed)
-	step.Outcome, step.Lock = history.Waiting, c.waits.lock
-	for _, other := range r.clients {
-		if slices.Contains(c.waits.blocker, other.session.State().PID) {
+func (r *run) waiting(s *strand, resumed bool) []sched.Part {
+	part := sched.Part{Step: s.shown, Outcome: sched.Waits, Touched: s.facts.touched}
+	step := r.record(s, resumed)
+	step.Outcome, step.Lock = history.Waiting, s.waits.lock
+	for _, other := range r.strands {
+		if other.session != nil && slices.Contains(s.waits.blocker, other.session.State().PID) {
 			part.WaitsFor = append(part.WaitsFor, other.number)
-			step.WaitsFor = append(step.WaitsFor, other.Name)
+			step.WaitsFor = append(step.WaitsFor, other.name)
 		}
 	}
 	return []sched.Part{part}
 }
 
 // answered notes how a client's step was answered.
-func (r *run) answered(ctx context.Context, c *client, state wire.State, resumed bool) ([]sched.Part, error) {
+func (r *run) answered(ctx context.Context, s *strand, state wire.State, resumed bool) ([]sched.Part, error) {
 	result := state.Result
-	c.answered = state.Answered
-	part := sched.Part{Step: c.shown, Outcome: sched.Answered, Tag: result.Tag}
-	step := r.record(c, resumed)
+	s.answered = state.Answered
+	if r.application != nil && (result.Status == wire.Idle || result.Status == wire.Unknown) {
+		defer r.unbind(s)
+	}
+	part := sched.Part{Step: s.shown, Outcome: sched.Answered, Tag: result.Tag}
+	step := r.record(s, resumed)
 	step.Outcome, step.Tag, step.Rows = history.Answered, result.Tag, result.Rows
 	if len(result.Columns) > 0 {
 		step.Returned = &history.Table{Columns: result.Columns, Rows: result.Values, Total: int(result.Rows)}
 	}
-	r.layout = r.layout || result.Rows > 1 || step.Isolation == string(sched.Serializable) || c.facts.whole || r.traitsOf(c.step.SQL).layout ||
+	r.layout = r.layout || result.Rows > 1 || step.Isolation == string(sched.Serializable) || s.facts.whole || r.traitsOf(s.step.SQL).layout ||
 		result.SQLState == exclusionViolation
 	if result.Err() {
 		part.Outcome, part.SQLState, part.Tag = sched.Failed, result.SQLState, ""
@@ -44,23 +47,23 @@ func (r *run) answered(ctx context.Context, c *client, state wire.State, resumed
 			step.Message = "the connection was lost before the answer came"
 		}
 	}
-	switch c.shown.Kind {
+	switch s.shown.Kind {
 	case sched.Commit, sched.Rollback:
-		c.open, c.touched = false, sched.Footprint{}
+		s.open, s.touched = false, sched.Footprint{}
 		return []sched.Part{part}, nil
 	case sched.RollbackTo:
 		return []sched.Part{part}, nil
 	}
-	c.open = !result.Err() || !c.shown.Autocommit
+	s.open = !result.Err() || !s.shown.Autocommit
 	if !result.Err() {
-		c.executed = append(c.executed, c.step)
+		s.executed = append(s.executed, s.step)
 	}
-	if err := r.touched(ctx, c, &part); err != nil {
+	if err := r.touched(ctx, s, &part); err != nil {
 		return nil, err
 	}
-	if c.step.Kind == wire.Whole && !result.Err() { // it has ended a transaction as well
-		c.open = result.Status == wire.InTransaction
-		end := sched.Part{Step: c.shown, Outcome: sched.Answered}
+	if s.step.Kind == wire.Whole && !result.Err() { // it has ended a transaction as well
+		s.open = result.Status == wire.InTransaction
+		end := sched.Part{Step: s.shown, Outcome: sched.Answered}
 		end.Step.Kind = sched.Commit
 		return []sched.Part{part, end}, nil
 	}
@@ -71,12 +74,15 @@ func (r *run) answered(ctx context.Context, c *client, state wire.State, resumed
 const exclusionViolation = "23P01"
 
 // record begins a line of the record.
-func (r *run) record(c *client, resumed bool) *history.Step {
+func (r *run) record(s *strand, resumed bool) *history.Step {
 	step := history.Step{
-		Number: r.number, Client: c.Name, Kind: string(c.shown.Kind), SQL: c.step.SQL, Isolation: string(c.shown.Level),
-		Passed: c.step.Passed, Autocommit: c.shown.Autocommit, Begins: !c.open && c.shown.Kind == sched.Statement, Resumed: resumed,
+		Number: r.number, Client: s.name, Kind: string(s.shown.Kind), SQL: s.step.SQL, Isolation: string(s.shown.Level),
+		Passed: s.step.Passed, Autocommit: s.shown.Autocommit, Begins: !s.open && s.shown.Kind == sched.Statement, Resumed: resumed,
 	}
-	for _, p := range c.step.Parameters {
+	if !resumed {
+		step.Fault = s.fault
+	}
+	for _, p := range s.step.Parameters {
 		var value *string
 		if !p.Null {
 			text := p.String()
@@ -85,10 +91,10 @@ func (r *run) record(c *client, resumed bool) *history.Step {
 		step.Parameters = append(step.Parameters, value)
 		step.Types = append(step.Types, typeName(p.Type))
 	}
-	c.open = true
-	c.last = len(r.interleaving.Steps)
+	s.open = true
+	s.client.last = len(r.interleaving.Steps)
 	r.interleaving.Steps = append(r.interleaving.Steps, step)
-	return &r.interleaving.Steps[c.last]
+	return &r.interleaving.Steps[s.client.last]
 }
 
 // typeName returns what Postgres calls a built-in type; empty: it is none.
@@ -108,7 +114,7 @@ func (r *run) tell(c *client) error {
 		return err
 	}
 	for _, op := range ops[c.told:] {
-		if c.last < len(r.interleaving.Steps) && r.number > 0 && r.interleaving.Steps[c.last].Client == c.Name {
+		if c.last >= 0 {
 			step := &r.interleaving.Steps[c.last]
 			step.Told = append(step.Told, history.Told{Operation: op.Number, Kind: op.Kind, Outcome: op.Outcome})
 		}
@@ -126,22 +132,22 @@ func (r *run) broke(invariant string) {
 }
 
 // touched notes what a statement touched.
-func (r *run) touched(ctx context.Context, c *client, part *sched.Part) error {
+func (r *run) touched(ctx context.Context, s *strand, part *sched.Part) error {
 	if r.survey == nil {
 		return nil
 	}
-	part.Touched = c.facts.touched
+	part.Touched = s.facts.touched
 	if part.Outcome == sched.Failed { // its locks are gone
-		part.Touched = part.Touched.Join(c.facts.unseen)
+		part.Touched = part.Touched.Join(s.facts.unseen)
 		return nil
 	}
-	if c.facts.vary() {
-		now, err := r.locks.held(ctx, c.session.State().PID)
+	if s.facts.vary() {
+		now, err := r.locks.held(ctx, s.session.State().PID)
 		if err != nil {
 			return err
 		}
-		part.Touched = c.facts.of(now, c.touched)
+		part.Touched = s.facts.of(now, s.touched)
 	}
-	c.touched = c.touched.Join(part.Touched)
+	s.touched = s.touched.Join(part.Touched)
 	return nil
 }

@@ -7,25 +7,35 @@ import (
 	"slices"
 	"time"
 
+	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/sched"
 	"github.com/interlock-pg/interlock/harness/wire"
 )
 
-// release lets one client take its step, and sees what comes of it.
-func (r *run) release(ctx context.Context, c *client) (sched.Event, error) {
+// release lets one client take its step, or meet a fault, and sees what comes of it.
+func (r *run) release(ctx context.Context, s *strand, fault history.Fault) (sched.Event, error) {
 	r.number++
 	r.clock.releases.Store(int64(r.number))
 	resume := r.stop()
 	defer resume(nil)
 
 	waiters := slices.Clone(r.queue)
-	c.notices = 0
-	c.session.Release(c.step.Index)
-	parts, err := r.follow(ctx, c, false)
+	s.notices = 0
+	var parts []sched.Part
+	var err error
+	if fault != "" {
+		parts, err = r.meet(ctx, s, fault, resume)
+	} else {
+		s.session.Release(s.step.Index)
+		parts, err = r.follow(ctx, s, false)
+	}
 	if err != nil {
 		return sched.Event{}, err
 	}
 	event := sched.Event{Parts: parts}
+	if err := r.calm(ctx); err != nil {
+		return sched.Event{}, err
+	}
 	atOnce, err := r.wake(ctx, waiters, resume, &event)
 	if atOnce > 1 {
 		r.wakes++
@@ -35,7 +45,7 @@ func (r *run) release(ctx context.Context, c *client) (sched.Event, error) {
 
 // wake has those of the waiters go on who can, one after another, and adds what comes of it to the event. It returns how many of them could at the
 // same time.
-func (r *run) wake(ctx context.Context, waiters []*client, resume func(*client), event *sched.Event) (atOnce int, err error) {
+func (r *run) wake(ctx context.Context, waiters []*strand, resume func(*strand), event *sched.Event) (atOnce int, err error) {
 	for len(waiters) > 0 {
 		free, err := r.freed(ctx, waiters)
 		if err != nil || len(free) == 0 {
@@ -44,7 +54,7 @@ func (r *run) wake(ctx context.Context, waiters []*client, resume func(*client),
 		atOnce = max(atOnce, len(free))
 		next := free[0]
 		resume(next)
-		isNext := func(other *client) bool { return other == next }
+		isNext := func(other *strand) bool { return other == next }
 		r.queue, waiters = slices.DeleteFunc(r.queue, isNext), slices.DeleteFunc(waiters, isNext)
 		next.waits = nil
 		parts, err := r.follow(ctx, next, true)
@@ -52,83 +62,86 @@ func (r *run) wake(ctx context.Context, waiters []*client, resume func(*client),
 			return atOnce, err
 		}
 		event.Parts = append(event.Parts, parts...)
+		if err := r.calm(ctx); err != nil {
+			return atOnce, err
+		}
 	}
 	return atOnce, nil
 }
 
 // stop keeps those who wait from going on by themselves, be it only one: who ends a transaction lets go of its row locks before it is known to
 // SERIALIZABLE that it has ended, and the one who goes on in between is refused. What it returns lets one of them go on, or, given nil, all.
-func (r *run) stop() (resume func(*client)) {
+func (r *run) stop() (resume func(*strand)) {
 	if !r.stops {
-		return func(*client) {}
+		return func(*strand) {}
 	}
-	stopped := map[*client]uint32{}
-	for _, c := range r.queue {
-		if pid := c.session.State().PID; stopBackend(pid) {
-			stopped[c] = pid
+	stopped := map[*strand]uint32{}
+	for _, s := range r.queue {
+		if pid := s.session.State().PID; stopBackend(pid) {
+			stopped[s] = pid
 		}
 	}
-	return func(only *client) {
-		for c, pid := range stopped {
-			if only == nil || c == only {
+	return func(only *strand) {
+		for s, pid := range stopped {
+			if only == nil || s == only {
 				resumeBackend(pid)
-				delete(stopped, c)
+				delete(stopped, s)
 			}
 		}
 	}
 }
 
 // freed returns who of the waiters does not wait any more, or waits for something new, in the order in which they had begun to wait.
-func (r *run) freed(ctx context.Context, waiters []*client) ([]*client, error) {
+func (r *run) freed(ctx context.Context, waiters []*strand) ([]*strand, error) {
 	pids := make([]uint32, len(waiters))
-	for i, c := range waiters {
-		pids[i] = c.waits.pid
+	for i, s := range waiters {
+		pids[i] = s.waits.pid
 	}
 	now, err := r.locks.waits(ctx, pids)
 	if err != nil {
 		return nil, err
 	}
-	var free []*client
-	for _, c := range waiters {
-		if !slices.ContainsFunc(now, func(w waiting) bool { return w.pid == c.waits.pid && w.same(*c.waits) }) {
-			free = append(free, c)
+	var free []*strand
+	for _, s := range waiters {
+		if !slices.ContainsFunc(now, func(w waiting) bool { return w.pid == s.waits.pid && w.same(*s.waits) }) {
+			free = append(free, s)
 		}
 	}
 	return free, nil
 }
 
 // follow sees a released step answer or wait, and returns what is to be said of it.
-func (r *run) follow(ctx context.Context, c *client, resumed bool) ([]sched.Part, error) {
+func (r *run) follow(ctx context.Context, s *strand, resumed bool) ([]sched.Part, error) {
 	pause, began := firstLook, time.Now()
 	for {
 		var state wire.State
 		look := func() bool {
-			state = c.session.State()
-			if over(state, c.step) { // then it is soon at its next step: to be woken once is enough, unless others are to go first
-				return len(r.queue) > 0 || c.phase() != busy
+			state = s.session.State()
+			if over(state, s.step) { // then it is soon at its next step: to be woken once is enough, unless others are to go first
+				return len(r.queue) > 0 || r.application != nil || s.client.phase() != busy
 			}
-			return r.notices && state.Waits > c.notices
+			return r.notices && state.Waits > s.notices
 		}
 		err := r.within(ctx, pause, look)
 		switch {
-		case over(state, c.step):
-			return r.answered(ctx, c, state, resumed)
+		case over(state, s.step):
+			return r.answered(ctx, s, state, resumed)
 		case errors.Is(err, errLookAgain) && time.Since(began) > r.hang:
-			return nil, fmt.Errorf("%w for %v after the release of client %s at %q", errHangs, r.hang, c.Name, brief(c.step.SQL))
+			return nil, fmt.Errorf("%w for %v after the release of client %s at %q", errHangs, r.hang, s.name, brief(s.step.SQL))
 		case errors.Is(err, errLookAgain):
 			pause = min(2*pause, lastLook)
 		case err != nil:
 			return nil, err
 		}
-		c.notices = state.Waits
+		s.notices = state.Waits
 		waits, err := r.locks.waits(ctx, []uint32{state.PID})
 		if err != nil {
 			return nil, err
 		}
 		if len(waits) > 0 {
-			c.waits = &waits[0]
-			r.queue = append(r.queue, c)
-			return r.waiting(c, resumed), nil
+			s.waits = &waits[0]
+			r.queue = append(r.queue, s)
+			return r.waiting(s, resumed), nil
 		}
 	}
 }
@@ -171,11 +184,11 @@ func (r *run) outlast(ctx context.Context, event *sched.Event) error {
 			return err
 		}
 		if err := r.wait(ctx, func() bool {
-			return slices.ContainsFunc(r.queue, func(c *client) bool { return over(c.session.State(), c.step) })
+			return slices.ContainsFunc(r.queue, func(s *strand) bool { return over(s.session.State(), s.step) })
 		}); err != nil {
 			return fmt.Errorf("nobody can go on: %w while %s", err, r.standing())
 		}
-		if _, err := r.wake(ctx, slices.Clone(r.queue), func(*client) {}, event); err != nil {
+		if _, err := r.wake(ctx, slices.Clone(r.queue), func(*strand) {}, event); err != nil {
 			return err
 		}
 	}
@@ -183,27 +196,27 @@ func (r *run) outlast(ctx context.Context, event *sched.Event) error {
 
 // stuck reports whether all who are not done wait.
 func (r *run) stuck() bool {
-	return len(r.queue) > 0 && !slices.ContainsFunc(r.clients, func(c *client) bool { return c.phase() == held })
+	return len(r.queue) > 0 && !r.held()
 }
 
 // cycle reports whether clients wait for each other.
 func (r *run) cycle() bool {
-	blocks := func(c *client) []*client {
-		var all []*client
+	blocks := func(s *strand) []*strand {
+		var all []*strand
 		for _, other := range r.queue {
-			if c.waits != nil && other.waits != nil && slices.Contains(c.waits.blocker, other.waits.pid) {
+			if s.waits != nil && other.waits != nil && slices.Contains(s.waits.blocker, other.waits.pid) {
 				all = append(all, other)
 			}
 		}
 		return all
 	}
-	for _, c := range r.queue {
-		seen := map[*client]bool{}
-		next := blocks(c)
+	for _, s := range r.queue {
+		seen := map[*strand]bool{}
+		next := blocks(s)
 		for len(next) > 0 {
 			at := next[0]
 			next = next[1:]
-			if at == c {
+			if at == s {
 				return true
 			}
 			if !seen[at] {

@@ -298,3 +298,14 @@ func TestSearchesRepeat(t *testing.T) {
 		})
 	}
 }
+
+// TestRowsAreFoundAsBefore: the first run on a fresh database goes the way of the second, in which the planner must not think that the tables are smaller:
+// by another plan, A waits for another lock.
+func TestRowsAreFoundAsBefore(t *testing.T) {
+	t.Parallel()
+	for _, p := range corpus(t) {
+		if p.Order != nil {
+			repeats(t, explorer(t, schemas[p.Schema].sql), p, p.Order, 1)
+		}
+	}
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"sync/atomic"
 	"time"
 
@@ -20,20 +19,23 @@ import (
 
 // stage is a database with the gate before its clients. It is used by one goroutine.
 type stage struct {
-	template *server.Template
-	arena    *arena.Arena
-	gate     *wire.Gate
-	locks    locks
-	notices  bool                   // backends say that they wait
-	stops    bool                   // backends can be stopped: they are processes of this machine, and ours
-	hang     time.Duration          // how long nothing may happen
-	holds    atomic.Bool            // steps of clients are held
-	mine     map[*wire.Session]bool // those of the clients
-	altered  bool                   // the schema may not be the template's any more
-	truncate string                 // gives every table a new file
-	exact    bool                   // the next run needs that: see layout
-	layout   bool                   // where rows lie has shown since the stage was handed out
-	traits   map[string]traits      // by text, of the statements seen
+	template    *server.Template
+	arena       *arena.Arena
+	gate        *wire.Gate
+	locks       locks
+	notices     bool                   // backends say that they wait
+	stops       bool                   // backends can be stopped: they are processes of this machine, and ours
+	hang        time.Duration          // how long nothing may happen
+	holds       atomic.Bool            // steps of clients are held
+	mine        map[*wire.Session]bool // those of the clients
+	application *application           // nil: clients ask Postgres itself
+	parallel    map[race.System]bool   // see [Explorer]
+	altered     bool                   // the schema may not be the template's any more
+	crashed     bool                   // connections of the last run are dead, and may not know it
+	layer       layer                  // where rows lie
+	exact       bool                   // the next run needs that: see layout
+	layout      bool                   // where rows lie has shown since the stage was handed out
+	traits      map[string]traits      // by text, of the statements seen
 }
 
 // traits are what the text of a statement tells.
@@ -56,25 +58,12 @@ func (st *stage) traitsOf(sql string) traits {
 	return known
 }
 
-var (
-	picks    = regexp.MustCompile(`(?i)\blimit\b|\bfetch\b`)
-	gathers  = regexp.MustCompile(`(?i)_agg\b|\bdistinct\b|\barray\s*\(`)
-	ordered  = regexp.MustCompile(`(?i)\border\s+by\b`)
-	distinct = regexp.MustCompile(`(?i)\bis\s+(not\s+)?distinct\s+from\b`) // compares, and gathers nothing
-)
-
-// showsLayout: rows that come first in an order are not told by where they lie, unless several come first. Should they change the course of a run,
-// it is made again with all rows where they were.
-func showsLayout(sql string) bool {
-	return picks.MatchString(sql) && !ordered.MatchString(sql) || gathers.MatchString(distinct.ReplaceAllString(sql, ""))
-}
-
 // keptRows is how many rows of a step are shown.
 const keptRows = 3
 
 func openStage(ctx context.Context, template *server.Template) (*stage, error) {
 	srv := template.Server()
-	st := &stage{template: template, notices: srv.Superuser, stops: srv.Owned && canStop(srv.Provider), mine: map[*wire.Session]bool{}, traits: map[string]traits{}}
+	st := &stage{template: template, hang: defaultHang, notices: srv.Superuser, stops: srv.Owned && canStop(srv.Provider), mine: map[*wire.Session]bool{}, traits: map[string]traits{}}
 	st.gate = wire.New(wire.Config{
 		Split: true, Hide: wire.HideLog, Keep: keptRows, Hold: func(wire.Step) bool { return st.holds.Load() },
 	})
@@ -91,19 +80,21 @@ func (st *stage) open(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, db.Drop(context.WithoutCancel(ctx)))
 	}
-	st.arena, st.locks, st.altered = a, newLocks(a.Watcher, st.template.Server().Version), false
-	if _, err := a.Watcher.Exec(ctx, `set lock_timeout = '1ms'`); err != nil { // of a lock that is not released until we say so
+	st.arena, st.altered = a, false
+	if err := st.watch(ctx); err != nil {
 		return errors.Join(err, st.Close(context.WithoutCancel(ctx)))
 	}
-	err = a.Control.QueryRow(ctx, `
-		select coalesce('truncate ' || string_agg(format('%I.%I', n.nspname, c.relname), ', '), '')
-		from pg_class c join pg_namespace n on n.oid = c.relnamespace
-		where c.relkind = 'r' and c.relpersistence <> 't' and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'interlock_saved')
-			and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')`).Scan(&st.truncate)
-	if err != nil {
-		return errors.Join(fmt.Errorf("listing tables: %w", err), st.Close(context.WithoutCancel(ctx)))
+	if st.layer, err = newLayer(ctx, a.Control, st.template.Server().Superuser); err != nil {
+		return errors.Join(err, st.Close(context.WithoutCancel(ctx)))
 	}
 	return nil
+}
+
+// watch makes the arena's watcher look on.
+func (st *stage) watch(ctx context.Context) error {
+	st.locks = newLocks(st.arena.Watcher, st.template.Server().Version)
+	_, err := st.arena.Watcher.Exec(ctx, `set lock_timeout = '1ms'`) // of a lock that is not released until we say so
+	return err
 }
 
 // prepare puts the starting rows in place, in a fresh database if the last scenario has altered this one.
@@ -113,13 +104,14 @@ func (st *stage) prepare(ctx context.Context, s race.Scenario) error {
 			return err
 		}
 	}
-	if st.exact { // rows that were deleted are still in the way of those that come
-		if _, err := st.arena.Control.Exec(ctx, st.truncate); err != nil {
-			return fmt.Errorf("emptying tables: %w", err)
-		}
-	}
 	st.altered = s.AltersSchema
-	return st.arena.Prepare(ctx, s)
+	if !st.exact {
+		return st.arena.Prepare(ctx, s)
+	}
+	if err := st.layer.flatten(ctx, st.arena); err != nil {
+		return err
+	}
+	return st.arena.Start(ctx, s)
 }
 
 // isLocked: 55P03, lock_not_available.
@@ -131,45 +123,95 @@ func isLocked(err error) bool {
 // configure makes a connection one that can be led step by step.
 func (st *stage) configure(config *pgx.ConnConfig) {
 	config.DefaultQueryExecMode = pgx.QueryExecModeExec
-	if st.notices {
-		for name, value := range map[string]string{
-			"client_min_messages": "log", "log_lock_waits": "on", "deadlock_timeout": "1ms", "lc_messages": "C",
-		} {
-			config.RuntimeParams[name] = value
-		}
-	}
+	maps.Copy(config.RuntimeParams, st.outspoken())
 	st.gate.Attach(&config.Config, config.RuntimeParams["application_name"])
 }
 
-// seat returns the clients of a scenario on their connections, prepared. From here on, their steps are held.
-func (st *stage) seat(ctx context.Context, s race.Scenario) ([]*client, error) {
-	st.holds.Store(false)
-	if err := st.prepare(ctx, s); err != nil {
-		return nil, err
+// outspoken are the settings with which backends say that they wait, where they may have them.
+func (st *stage) outspoken() map[string]string {
+	if !st.notices {
+		return nil
 	}
-	conns, err := st.arena.Seats(ctx, s.Clients)
+	return map[string]string{"client_min_messages": "log", "log_lock_waits": "on", "deadlock_timeout": "1ms", "lc_messages": "C"}
+}
+
+// seat makes the clients of the scenario, prepared. From here on, their steps are held.
+func (r *run) seat(ctx context.Context) error {
+	r.holds.Store(false)
+	if r.crashed {
+		r.crashed = false
+		if err := errors.Join(r.unhost(ctx), r.arena.Unseat(ctx)); err != nil {
+			return err
+		}
+	}
+	if err := r.prepare(ctx, r.scenario); err != nil {
+		return err
+	}
+	if err := r.host(ctx, r.scenario); err != nil {
+		return err
+	}
+	seat := r.connect
+	if r.application != nil {
+		seat = r.cast
+	}
+	if err := seat(ctx); err != nil {
+		return err
+	}
+	r.holds.Store(true)
+	return nil
+}
+
+// connect makes clients that ask Postgres, each on a connection of its own.
+func (r *run) connect(ctx context.Context) error {
+	conns, err := r.arena.Seats(ctx, r.scenario.Clients)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := arena.Ready(ctx, s.Clients, conns); err != nil {
-		return nil, err
+	if err := arena.Ready(ctx, r.scenario.Clients, conns); err != nil {
+		return err
 	}
-	maps.DeleteFunc(st.mine, func(session *wire.Session, _ bool) bool { return session.State().Phase == wire.Ended })
-	clients := make([]*client, len(conns))
+	maps.DeleteFunc(r.mine, func(session *wire.Session, _ bool) bool { return session.State().Phase == wire.Ended })
 	for i, conn := range conns {
-		session := wire.SessionOf(conn.PgConn())
-		state := session.State()
-		clients[i] = &client{Client: s.Clients[i], number: i, conn: conn, session: session, base: state.Steps, answered: state.Answered}
-		st.mine[session] = true
+		c := r.client(i)
+		c.Conn = conn
+		s := r.strand(c)
+		s.session = wire.SessionOf(conn.PgConn())
+		s.answered = s.session.State().Answered
+		r.mine[s.session] = true
 	}
-	st.holds.Store(true)
-	return clients, nil
+	return nil
+}
+
+// cast makes clients that ask the application.
+func (r *run) cast(ctx context.Context) error {
+	if err := r.application.Instance.Reset(ctx); err != nil {
+		return fmt.Errorf("resetting the application: %w", err)
+	}
+	r.owners = owners{of: map[*wire.Session]*strand{}, pending: map[*wire.Session]*claims{}, frozen: map[*wire.Session]int{}}
+	r.seen.background = map[string]int{}
+	for i := range r.scenario.Clients {
+		c := r.client(i)
+		c.Instance, c.permits = r.application.Instance, make(chan struct{}, 1)
+		r.strand(c)
+	}
+	_, err := r.idle(ctx)
+	return err
+}
+
+func (r *run) client(n int) *client {
+	c := &client{Client: r.scenario.Clients[n], number: n, last: -1}
+	r.clients = append(r.clients, c)
+	return c
 }
 
 // Close drops the database.
 func (st *stage) Close(ctx context.Context) error {
-	err := st.arena.Close(ctx)
-	return errors.Join(err, st.gate.Close(), st.arena.Database.Drop(ctx))
+	return errors.Join(st.vacate(ctx), st.arena.Database.Drop(ctx))
+}
+
+// vacate disconnects everybody from the database, and leaves it as it is.
+func (st *stage) vacate(ctx context.Context) error {
+	return errors.Join(st.unhost(ctx), st.arena.Close(ctx), st.gate.Close())
 }
 
 var errHangs = errors.New("nothing happened")

@@ -44,7 +44,7 @@ func TestAlteredSchemas(t *testing.T) {
 func TestPreparedClientsFinish(t *testing.T) {
 	var prepared, finished atomic.Int64
 	build := func() race.Scenario {
-		s := checkThenInsert(2, pgx.ReadCommitted)()
+		s := checkThenInsert(2)()
 		for i := range s.Clients {
 			s.Clients[i].Prepare = func(context.Context, *pgx.Conn) error { prepared.Add(1); return nil }
 			s.Clients[i].Finish = func(context.Context, *pgx.Conn) error { finished.Add(1); return nil }

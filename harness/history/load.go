@@ -19,7 +19,7 @@ type LoadShape struct {
 	For      Duration `json:"for"`                // measured, of all arms together
 	Warmup   Duration `json:"warmup"`             // of each arm, not measured
 	Slice    Duration `json:"slice"`              // the time for which one arm runs before it is the next one's turn
-	Devices  int      `json:"devices"`            // over which the operations spread
+	Devices  int      `json:"devices"`            // over which the operations spread; 0: an application was asked what its target file says
 	Zipf     float64  `json:"zipf"`               // exponent: 0 spreads evenly, 1 makes the n-th device be asked for 1/n as often as the first
 	Rows     int      `json:"rows"`               // in each table, before
 }

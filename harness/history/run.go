@@ -44,6 +44,9 @@ type Run struct {
 	Trouble  string    `json:"trouble,omitempty"`  // what cut the run short
 	Findings []string  `json:"findings,omitempty"` // one sentence each, on what is not as it must be
 
+	// Target is the file that tells of the application whose statements were raced; empty: there was none.
+	Target string `json:"target,omitempty"`
+
 	// MigrationsDir is where the migrations were read from; empty: Interlock's own. Layout is the tool they are laid out for.
 	MigrationsDir string      `json:"migrations_dir,omitempty"`
 	Layout        string      `json:"layout,omitempty"`

@@ -21,12 +21,14 @@ import (
 
 // client is one client of a ground. It is used by one goroutine at a time.
 type client struct {
-	n      int
-	config *pgx.ConnConfig
-	mu     sync.Mutex // guards conn against stop
-	conn   *pgx.Conn
-	next   func() race.Operation
-	number int // of the next operation
+	n        int
+	config   *pgx.ConnConfig
+	mu       sync.Mutex // guards conn and cut against stop
+	conn     *pgx.Conn
+	instance race.Instance      // that it asks, instead of having a connection; nil: none
+	cut      context.CancelFunc // ends what it asks for; nil: nothing
+	next     func() race.Operation
+	number   int // of the next operation
 
 	records []record      // of this slice
 	refused []unreachable // the server, in this slice
@@ -67,8 +69,11 @@ func (c *client) do(ctx context.Context, began time.Time, due time.Duration) {
 		return
 	}
 	invoked := time.Since(began)
-	answer, err := arena.Do(ctx, op, c.conn)
+	answer, err := c.ask(ctx, op)
 	returned := time.Since(began)
+	if errors.Is(answer.Err, race.ErrNotAsked) {
+		return
+	}
 	if due < 0 {
 		due = invoked
 	}
@@ -81,13 +86,45 @@ func (c *client) do(ctx context.Context, began time.Time, due time.Duration) {
 		r.failure, r.sqlState, r.message = describe(answer.Err)
 		r.trouble = answer.Outcome != race.Conflict && server.IsTrouble(answer.Err)
 	}
+	if c.instance != nil {
+		r.trouble = answer.Outcome == race.Unknown
+	}
 	if r.trouble { // whether the database did it, nobody told
 		r.outcome = race.Unknown
 	}
 	c.records = append(c.records, r)
 	if err != nil {
 		c.mistake = fmt.Errorf("client %d, operation %d (%s): %w", c.n+1, r.number+1, op.Kind, err)
-		_ = c.conn.Close(ctx)
+		arena.Actor{Conn: c.conn}.Close(ctx)
+	}
+}
+
+// ask has the client do an operation. One that asks an application can be cut off by its context, which costs little beside a request.
+func (c *client) ask(ctx context.Context, op race.Operation) (race.Answer, error) {
+	if c.instance == nil {
+		return arena.Do(ctx, op, c.conn)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c.mu.Lock()
+	c.cut = cancel
+	c.mu.Unlock()
+	return arena.Actor{Instance: c.instance}.Do(ctx, op)
+}
+
+// lost reports whether the client has lost its connection.
+func (c *client) lost() bool { return c.instance == nil && c.conn.IsClosed() }
+
+// deserted reports whether the application that the client asks has ended.
+func (c *client) deserted() bool {
+	if c.instance == nil {
+		return false
+	}
+	select {
+	case <-c.instance.Ended():
+		return true
+	default:
+		return false
 	}
 }
 
@@ -96,7 +133,10 @@ func describe(err error) (failure, sqlState, message string) {
 	message = strings.ToValidUTF8(err.Error(), "?")
 	var pg *pgconn.PgError
 	var network net.Error
+	var said interface{ Failure() string }
 	switch {
+	case errors.As(err, &said):
+		return said.Failure(), "", message
 	case errors.As(err, &pg):
 		return pg.Code, pg.Code, pg.Message
 	case errors.As(err, &network) && network.Timeout():
@@ -146,11 +186,20 @@ func (c *client) reconnect(ctx context.Context, began time.Time, deadline time.D
 func (c *client) stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.instance != nil {
+		if c.cut != nil {
+			c.cut()
+		}
+		return
+	}
 	_ = c.conn.PgConn().Conn().SetDeadline(time.Unix(1, 0))
 }
 
 // close disconnects, and waits until nothing is left of lost connections either: pgx cancels what they were at, in the background, for 15 s at most.
 func (c *client) close(ctx context.Context) {
+	if c.conn == nil {
+		return
+	}
 	_ = c.conn.Close(ctx)
 	for _, gone := range append(c.gone, c.conn.PgConn().CleanupDone()) {
 		<-gone

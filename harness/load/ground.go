@@ -14,6 +14,7 @@ import (
 	"github.com/interlock-pg/interlock/harness/internal/pause"
 	"github.com/interlock-pg/interlock/harness/race"
 	"github.com/interlock-pg/interlock/harness/server"
+	"github.com/interlock-pg/interlock/harness/wire"
 )
 
 // ground is what one subject is measured on: its database, and the clients in it.
@@ -22,9 +23,10 @@ type ground struct {
 	stream  race.Stream
 	control *pgx.Conn // looks at invariants, keeps outcomes
 	clients []*client
-	trouble error   // why it could not be judged
-	told    [][]any // what was told and is not known to be in the table of outcomes yet, as its rows
-	sent    int     // so many of them were sent there, and the answer was lost
+	hosted  *arena.Application // that the clients ask; nil: Postgres
+	trouble error              // why it could not be judged
+	told    [][]any            // what was told and is not known to be in the table of outcomes yet, as its rows
+	sent    int                // so many of them were sent there, and the answer was lost
 
 	before, after counts
 }
@@ -67,10 +69,18 @@ func open(ctx context.Context, t *server.Template, stream race.Stream, clients i
 	if err := g.connect(ctx); err != nil {
 		return nil, errors.Join(err, g.close(context.WithoutCancel(ctx)))
 	}
+	if err := g.host(ctx); err != nil {
+		return nil, errors.Join(err, g.close(context.WithoutCancel(ctx)))
+	}
 	for n := range clients {
 		c := &client{n: n, config: db.Config(fmt.Sprintf("client %d", n+1))}
 		if err := arena.Guard(func() error { c.next = stream.Client(n); return nil }); err != nil {
 			return nil, errors.Join(err, g.close(context.WithoutCancel(ctx)))
+		}
+		if g.hosted != nil {
+			c.instance = g.hosted.Instance
+			g.clients = append(g.clients, c)
+			continue
 		}
 		if c.conn, err = pgx.ConnectConfig(ctx, c.config); err != nil {
 			return nil, errors.Join(fmt.Errorf("connecting client %d: %w", n+1, err), g.close(context.WithoutCancel(ctx)))
@@ -78,6 +88,25 @@ func open(ctx context.Context, t *server.Template, stream race.Stream, clients i
 		g.clients = append(g.clients, c)
 	}
 	return g, nil
+}
+
+// host starts the application that the clients ask, if there is one. Its gate holds nothing.
+func (g *ground) host(ctx context.Context) (err error) {
+	if g.stream.System == nil {
+		return nil
+	}
+	if g.hosted, err = arena.Launch(ctx, g.stream.System, g.db, wire.New(wire.Config{}), nil); err != nil {
+		return err
+	}
+	return g.hosted.Instance.Reset(ctx)
+}
+
+// lost returns an error if the application has ended by itself.
+func (g *ground) lost(ctx context.Context) error {
+	if g.hosted == nil {
+		return nil
+	}
+	return g.hosted.Lost(ctx)
 }
 
 // connect opens the control connection, if it is not open. What it writes lasts: outcomes that a crash takes back would make what they tell of look like
@@ -208,6 +237,9 @@ func (g *ground) settle(ctx context.Context, deadline time.Time) error {
 }
 
 func (g *ground) close(ctx context.Context) error {
+	if g.hosted != nil {
+		_ = g.hosted.Close(ctx) // if it ended by itself, that has been said
+	}
 	for _, c := range g.clients {
 		c.close(ctx)
 	}

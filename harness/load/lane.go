@@ -100,6 +100,10 @@ func (l *lane) run(ctx context.Context, m *monitor, number int, d time.Duration,
 	if err := errors.Join(errors.Join(mistakes...), context.Cause(ctx)); err != nil {
 		return t, err
 	}
+	if err := l.ground.lost(patient); err != nil {
+		l.count(t, number, end)
+		return t, fmt.Errorf("%s: %w", l.name(), err)
+	}
 	if hung && m.serves(patient) {
 		return t, l.stuck(t, end)
 	}
@@ -122,8 +126,8 @@ func (l *lane) run(ctx context.Context, m *monitor, number int, d time.Duration,
 // some client has come to do.
 func (l *lane) drive(ctx context.Context, c *client, from, to time.Duration, due []time.Duration, arrived *atomic.Int64) {
 	quiet := context.WithoutCancel(ctx) // a context that can end costs a goroutine a statement; clients that have to stop are cut off
-	for c.mistake == nil && ctx.Err() == nil {
-		if c.conn.IsClosed() && !c.reconnect(ctx, l.began, to) {
+	for c.mistake == nil && ctx.Err() == nil && !c.deserted() {
+		if c.lost() && !c.reconnect(ctx, l.began, to) {
 			return
 		}
 		at := time.Duration(-1)

@@ -70,7 +70,8 @@ func (m *monitor) sample(ctx context.Context, l *lane) {
 		return
 	}
 	rows, err := m.conn.Query(ctx, `select coalesce(wait_event_type, ''), coalesce(wait_event, '') from pg_stat_activity
-		where datname = $1 and application_name like '% client %' and state <> 'idle' and wait_event_type is distinct from 'Client'`, l.ground.db.Name)
+		where datname = $1 and (application_name like '% client %' or $2 and backend_type = 'client backend' and application_name not like 'interlock % control')
+			and state <> 'idle' and wait_event_type is distinct from 'Client'`, l.ground.db.Name, l.ground.hosted != nil)
 	if err != nil {
 		return
 	}

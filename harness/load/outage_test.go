@@ -149,7 +149,7 @@ func template(t *testing.T, srv *server.Server, script string) *server.Template 
 
 // execOn runs a statement on the server, beside all.
 func (s *ownServer) execOn(t *testing.T, sql string) {
-	conn, err := pgx.Connect(context.Background(), s.dsn())
+	conn, err := pgx.Connect(context.Background(), s.DSN())
 	if err == nil {
 		_, err = conn.Exec(context.Background(), sql)
 		err = errors.Join(err, conn.Close(context.Background()))
@@ -171,7 +171,7 @@ func (s *ownServer) exhaust(t *testing.T) (release func()) {
 		}
 	}
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
-		conn, err := pgx.Connect(ctx, s.dsn())
+		conn, err := pgx.Connect(ctx, s.DSN())
 		if err == nil {
 			conns = append(conns, conn)
 			continue
@@ -201,11 +201,14 @@ func TestFailingServer(t *testing.T) {
 		kinds  [][]string // of each, one was seen
 		beside []race.Workload
 	}{
-		{"restarted", &fault{stays: true, begin: func() { own.stop(t, "fast") }, end: func() { own.start(t) }}, [][]string{lost, refused}, []race.Workload{ledger("beside", false)}},
+		{"restarted", &fault{stays: true, begin: func() { own.Stop(t, "fast") }, end: func() { own.Start(t) }}, [][]string{lost, refused}, []race.Workload{ledger("beside", false)}},
 		{"terminated", &fault{stays: true, begin: func() { own.execOn(t, terminateClients) }, end: func() {}}, [][]string{lost}, nil},
 		{"no connections", &fault{stays: true, begin: func() { release = own.exhaust(t) }, end: func() { release() }}, [][]string{lost, {"53300"}}, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			if test.name != "restarted" {
+				servertest.Slow(t)
+			}
 			srv := own.open(t)
 			made := template(t, srv, entries)
 			m, err := test.fault.strike(t, srv, made, 0, load.Config{}, append([]race.Workload{ledger("hit", false)}, test.beside...)...)
@@ -229,7 +232,7 @@ func TestFailingServer(t *testing.T) {
 		require.NoError(t, err)
 		all := scenarios.Workloads(scenarios.Options{})
 		i := slices.IndexFunc(all, func(w race.Workload) bool { return w.FullName() == "sessions/constraint" })
-		f := fault{stays: true, begin: func() { own.stop(t, "immediate") }, end: func() { own.start(t) }}
+		f := fault{stays: true, begin: func() { own.Stop(t, "immediate") }, end: func() { own.Start(t) }}
 		m, err := f.strike(t, srv, made, 2, load.Config{}, all[i])
 		require.NoError(t, err)
 		requireSurvived(t, m, &f, [][]string{lost, refused})
@@ -243,7 +246,7 @@ func TestFailingServer(t *testing.T) {
 		servertest.Slow(t)
 		srv := own.open(t)
 		made := template(t, srv, entries)
-		f := fault{begin: func() { own.signal(t, syscall.SIGSTOP) }, end: func() { own.signal(t, syscall.SIGCONT) }}
+		f := fault{begin: func() { own.Signal(t, syscall.SIGSTOP) }, end: func() { own.Signal(t, syscall.SIGCONT) }}
 		m, err := f.strike(t, srv, made, 0, load.Config{}.Impatient(200*time.Millisecond, 10*time.Second), ledger("hit", false))
 		require.NoError(t, err)
 		requireSurvived(t, m, &f, [][]string{{"timeout"}})
@@ -255,7 +258,7 @@ func TestFailingServer(t *testing.T) {
 	t.Run("gone", func(t *testing.T) {
 		srv := own.open(t)
 		made := template(t, srv, entries)
-		f := fault{stays: true, begin: func() { own.stop(t, "immediate") }}
+		f := fault{stays: true, begin: func() { own.Stop(t, "immediate") }}
 		m, err := f.strike(t, srv, made, 0, load.Config{}.Impatient(time.Second, 100*time.Millisecond), ledger("hit", false))
 		require.ErrorContains(t, err, "dropping database")
 		require.Len(t, m.Arms, 1)
@@ -269,7 +272,7 @@ func TestFailingServer(t *testing.T) {
 		}
 		require.NotEmpty(t, m.Outages)
 		require.Error(t, srv.Stop(t.Context()))
-		own.start(t)
+		own.Start(t)
 		require.NotEmpty(t, own.databases(t))
 		require.NoError(t, own.open(t).Stop(t.Context())) // which sweeps
 		require.Empty(t, own.databases(t))
@@ -335,9 +338,7 @@ func TestDiskFull(t *testing.T) {
 	own := newOwnServer(t)
 	space := filepath.Join(disk, "space")
 	require.NoError(t, os.Mkdir(space, 0o700))
-	if own.as != nil {
-		require.NoError(t, os.Chown(space, int(own.as.Uid), int(own.as.Gid)))
-	}
+	own.Give(t, space)
 	own.execOn(t, fmt.Sprintf(`create tablespace small location '%s'`, space))
 
 	ballast := filepath.Join(disk, "ballast")

@@ -2,6 +2,7 @@ package race
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -20,6 +21,9 @@ type Scenario struct {
 
 	// Invariants must hold during the race and after it.
 	Invariants []Invariant
+
+	// System is the application that the clients ask; nil: they ask Postgres itself.
+	System System
 
 	// AltersSchema: clients change more than rows, as CREATE and DROP do. The explorer then begins each run in a fresh database, instead of putting
 	// rows back, and takes no order for like another.
@@ -51,6 +55,10 @@ type Client struct {
 	// Name tells clients of one scenario apart, as "A" or "inspector 2". Empty: the driver calls them A, B, C and so on.
 	Name string
 
+	// Mark is in a comment of every statement that an application makes for this client, or in the application_name of its session, where the
+	// application puts it there; see [System]. Empty: it is not to be told by that.
+	Mark string
+
 	// Settings are run-time parameters of the client's session, such as TimeZone, set before the race begins.
 	Settings map[string]string
 
@@ -76,7 +84,11 @@ type Operation struct {
 	// Subject is what the operation is about, such as a device, for invariants that read outcomes. It may be empty.
 	Subject string
 
-	// Do is ordinary client code. It may retry, branch and loop; it must not keep conn. A database error is part of the answer. A panic
+	// Ask is what the client does where the scenario has a [System]: it asks that. It may retry, branch and loop. A panic is reported as trouble of
+	// the scenario.
+	Ask func(ctx context.Context, of Instance) Answer
+
+	// Do is what the client does in any other scenario, ordinary client code. It may retry, branch and loop; it must not keep conn. A database error is part of the answer. A panic
 	// is reported as trouble of the scenario, not of the database.
 	Do func(ctx context.Context, conn *pgx.Conn) Answer
 }
@@ -94,6 +106,9 @@ const (
 	Failed   Outcome = "failed"    // refused with an error that nobody expected: HTTP 500
 	Unknown  Outcome = "unknown"   // the answer was lost on its way
 )
+
+// ErrNotAsked is part of the answer to an operation that was not run, for want of what an earlier one should have brought. A load does not count it.
+var ErrNotAsked = errors.New("not asked")
 
 // Answer is what an operation came to.
 type Answer struct {

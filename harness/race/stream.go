@@ -21,6 +21,9 @@ type Stream struct {
 	// analysed then.
 	Fill func(ctx context.Context, conn *pgx.Conn) error
 
+	// System is the application that the clients ask; nil: they ask Postgres itself.
+	System System
+
 	// Client returns what the n-th client does next, and next; n counts from 0. Each client's operations come from one goroutine. The same shape gives
 	// the same operations, as far as they do not depend on what the clients were told. A client remembers what it was told, so call Client once for
 	// each client of a database. An operation that is not run has not happened.

@@ -18,7 +18,8 @@ import (
 // Go writes the race as a test, a file of its own. It plays the recorded statements in the recorded order on a Postgres that it finds or starts, and
 // fails as long as that breaks the invariant.
 func Go(w io.Writer, r Race) error {
-	if err := r.check(); err != nil {
+	r, err := r.writable()
+	if err != nil {
 		return err
 	}
 	if err := r.plain(); err != nil {

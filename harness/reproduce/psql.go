@@ -21,7 +21,8 @@ import (
 // Blocks before the first step have the number 0. The last one asks for the rows that break the invariant; if that is about what the clients
 // are told, it is a comment that says what to look at.
 func Psql(w io.Writer, r Race) error {
-	if err := r.check(); err != nil {
+	r, err := r.writable()
+	if err != nil {
 		return err
 	}
 	var b bytes.Buffer
@@ -91,7 +92,7 @@ func Psql(w io.Writer, r Race) error {
 		b.WriteString(semicolon(r.Example.Query))
 	}
 	b.WriteString(comment("--  ", r.offending()...))
-	_, err := w.Write(b.Bytes())
+	_, err = w.Write(b.Bytes())
 	return err
 }
 

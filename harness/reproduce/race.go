@@ -20,6 +20,17 @@ type Race struct {
 	Example history.Counterexample
 }
 
+// writable returns the race as it is written, or why it cannot be.
+func (r Race) writable() (Race, error) {
+	if err := r.check(); err != nil {
+		return r, err
+	}
+	in := *r.Example.Interleaving
+	in.Steps = slices.DeleteFunc(slices.Clone(in.Steps), func(s history.Step) bool { return s.Later() })
+	r.Example.Interleaving = &in
+	return r, nil
+}
+
 // check returns why the race cannot be written.
 func (r Race) check() error {
 	switch x := r.Example; {
@@ -31,6 +42,9 @@ func (r Race) check() error {
 		return fmt.Errorf("%s: the query of %s was not recorded; try making the run again", r.Name, x.Invariant)
 	}
 	for _, s := range r.Example.Interleaving.Steps {
+		if s.Fault != "" && !s.Later() {
+			return fmt.Errorf("%s: a connection ends in it (%s), which no other tool can have happen at that place; try interlock replay", r.Name, s.Fault)
+		}
 		if !slices.Contains(r.Example.Interleaving.Clients, s.Client) {
 			return fmt.Errorf("%s: the record has a step of %q, who is none of its clients; try making the run again", r.Name, s.Client)
 		}

@@ -15,13 +15,13 @@ import (
 // Spec writes the race as a spec for PostgreSQL's isolationtester, with one permutation. Its last step asks for the rows that break the
 // invariant, unless that is about what the clients are told; then a comment says what to look at.
 func Spec(w io.Writer, r Race) error {
-	if err := r.check(); err != nil {
+	r, err := r.writable()
+	if err != nil {
 		return err
 	}
 	if err := r.plain(); err != nil {
 		return err
 	}
-	var err error
 	block := func(statements ...string) string {
 		var b strings.Builder
 		for _, s := range statements {

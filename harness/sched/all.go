@@ -16,7 +16,9 @@ type branch struct {
 	past        uint64 // the chain of what all choices but the last have caused when they were made before
 	out, ready  bool
 	run         *Run
-	chain       []uint64 // by step: what the choices until then have caused
+	at          uint64   // who could be chosen where it parts from the run that it is a branch of
+	held        []uint64 // by step: who could be chosen
+	chain       []uint64 // by step: who could be chosen, and what the choices until then have caused
 	choices     [][]byte // by step after the prefix: the clients that could have been chosen instead
 	preempts    []bool   // by step after the prefix: choosing one of them costs a preemption more
 	preemptions int
@@ -57,6 +59,11 @@ func (x *exhaustive) next() *Run {
 
 func (x *exhaustive) pick(r *Run, held []Step) (int, Status) {
 	b, at := r.plan.(*branch), len(r.Schedule)
+	b.held = append(b.held, clients(held))
+	if at == len(r.prefix)-1 && b.held[at] != b.at {
+		r.Mismatch = &Mismatch{At: at, Want: &Step{Client: r.prefix[at]}, Held: slices.Clone(held)}
+		return -1, Diverged
+	}
 	if at < len(r.prefix) {
 		return forced(r, held)
 	}
@@ -70,6 +77,14 @@ func (x *exhaustive) pick(r *Run, held []Step) (int, Status) {
 	b.choices = append(b.choices, others)
 	b.preempts = append(b.preempts, client == r.last)
 	return client, Running
+}
+
+// clients is a number for who is held.
+func clients(held []Step) (sum uint64) {
+	for _, step := range held {
+		sum = sum*prime + uint64(step.Client) + 1 //nolint:gosec // not negative
+	}
+	return sum
 }
 
 // forced returns the next choice of the prefix.
@@ -88,7 +103,7 @@ func (x *exhaustive) observe(r *Run, e Event, _ int) error {
 	if n := len(b.chain); n > 0 {
 		past = b.chain[n-1]
 	}
-	b.chain = append(b.chain, past*prime^sign(e))
+	b.chain = append(b.chain, (past*prime^b.held[len(b.chain)])*prime^sign(e))
 	if at := len(b.chain); at == len(b.prefix)-1 && b.chain[at-1] != b.past {
 		return ErrDiverged
 	}
@@ -105,7 +120,7 @@ func (x *exhaustive) end(r *Run) {
 
 func (x *exhaustive) abandon(r *Run) {
 	b := r.plan.(*branch)
-	*b = branch{prefix: b.prefix, past: b.past}
+	*b = branch{prefix: b.prefix, past: b.past, at: b.at}
 }
 
 func (x *exhaustive) settle() *Run {
@@ -139,7 +154,7 @@ func (x *exhaustive) settle() *Run {
 			for _, step := range b.run.Schedule[:at+i] {
 				prefix = append(prefix, byte(step.Client))
 			}
-			x.levels[level] = append(x.levels[level], &branch{prefix: append(prefix, client), past: past})
+			x.levels[level] = append(x.levels[level], &branch{prefix: append(prefix, client), past: past, at: b.held[at+i]})
 		}
 	}
 	return b.run

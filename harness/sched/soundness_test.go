@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-pg/interlock/harness/sched"
+	"github.com/interlock-pg/interlock/harness/server/servertest"
 )
 
 // Soundness: what programs can come to under every order, they come to under the reduced ones.
@@ -165,12 +166,12 @@ func TestOnlyEverFailed(t *testing.T) {
 
 func TestReducedLosesNothing(t *testing.T) {
 	t.Parallel()
-	wanted := 100
+	wanted := 40
+	if servertest.Thorough() {
+		wanted = 100
+	}
 	if n, err := strconv.Atoi(os.Getenv("INTERLOCK_SCHED_PROGRAMS")); err == nil {
 		wanted = n
-	}
-	if testing.Short() {
-		wanted = 50
 	}
 	for name, rules := range map[string]sched.Rules{"coarse": {}, "seen waiting": {SeenWaiting: true}} {
 		t.Run(name, func(t *testing.T) {

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/interlock-pg/interlock/harness/arena"
 	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/race"
@@ -34,20 +32,20 @@ func Open(ctx context.Context, db *server.Database) (*Arena, error) {
 // Play runs a scenario once, for at most limit, and returns what happened. An error means that the round could not be judged: the database
 // could not be prepared, or a client panicked, hung, or left a transaction open. What the database refuses a client is no error.
 func (a *Arena) Play(ctx context.Context, s race.Scenario, limit time.Duration) (history.Round, error) {
+	if err := a.Greet(ctx, s); err != nil {
+		return history.Round{}, err
+	}
 	if err := a.Prepare(ctx, s); err != nil {
 		return history.Round{}, err
 	}
-	conns, err := a.Seats(ctx, s.Clients)
+	actors, err := a.Cast(ctx, s)
 	if err != nil {
-		return history.Round{}, err
-	}
-	if err := arena.Ready(ctx, s.Clients, conns); err != nil {
 		return history.Round{}, err
 	}
 
 	running, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	h := start(running, s.Clients, conns)
+	h := start(running, s.Clients, actors)
 	seen, looks, err := a.watch(ctx, s.Invariants, h.done)
 	if err != nil {
 		return history.Round{}, errors.Join(err, h.wait(), a.Abandon(ctx, h.hung))
@@ -55,10 +53,14 @@ func (a *Arena) Play(ctx context.Context, s race.Scenario, limit time.Duration) 
 	if err := h.wait(); err != nil {
 		return history.Round{}, errors.Join(err, a.Abandon(ctx, h.hung))
 	}
-	if running.Err() != nil {
-		return history.Round{}, fmt.Errorf("the clients did not finish within %v: %w", limit, running.Err())
+	if err := a.Lost(ctx); err != nil {
+		return history.Round{}, err
 	}
-	if err := arena.Finish(ctx, s.Clients, conns); err != nil {
+	if running.Err() != nil {
+		err := fmt.Errorf("the clients did not finish within %v: %w", limit, running.Err())
+		return history.Round{}, errors.Join(err, a.Abandon(ctx, nil))
+	}
+	if err := arena.Finish(ctx, s.Clients, arena.Conns(actors)); err != nil {
 		return history.Round{}, err
 	}
 	round := history.Round{Took: history.Duration(h.took.Truncate(time.Microsecond)), Operations: h.operations(), Violations: seen}
@@ -71,7 +73,7 @@ func (a *Arena) Play(ctx context.Context, s race.Scenario, limit time.Duration) 
 // heat is one release of all clients.
 type heat struct {
 	clients  []race.Client
-	conns    []*pgx.Conn
+	actors   []arena.Actor
 	released time.Time
 	done     chan struct{} // closed when all clients have finished, or have been given up
 	took     time.Duration
@@ -84,9 +86,9 @@ type heat struct {
 }
 
 // start lines the clients up at a barrier and releases them together.
-func start(ctx context.Context, clients []race.Client, conns []*pgx.Conn) *heat {
+func start(ctx context.Context, clients []race.Client, actors []arena.Actor) *heat {
 	h := &heat{
-		clients: clients, conns: conns, done: make(chan struct{}),
+		clients: clients, actors: actors, done: make(chan struct{}),
 		log: make([][]history.Operation, len(clients)), doing: make([]string, len(clients)),
 	}
 	var ready, finished sync.WaitGroup
@@ -122,14 +124,14 @@ func start(ctx context.Context, clients []race.Client, conns []*pgx.Conn) *heat 
 
 // run has one client do its operations in order.
 func (h *heat) run(ctx context.Context, i int) {
-	client, conn := h.clients[i], h.conns[i]
+	client, actor := h.clients[i], h.actors[i]
 	for n, op := range client.Operations {
 		h.note(func() { h.doing[i] = op.Kind })
 		invoked := time.Since(h.released)
-		answer, err := arena.Do(ctx, op, conn)
+		answer, err := actor.Do(ctx, op)
 		returned := time.Since(h.released)
 		if ctx.Err() != nil && h.givenUp(i) {
-			_ = conn.Close(context.WithoutCancel(ctx))
+			actor.Close(context.WithoutCancel(ctx))
 			return
 		}
 		h.note(func() {
@@ -140,7 +142,7 @@ func (h *heat) run(ctx context.Context, i int) {
 			}
 		})
 		if err != nil {
-			_ = conn.Close(context.WithoutCancel(ctx)) // whatever state it is in, the next round gets a new one
+			actor.Close(context.WithoutCancel(ctx)) // whatever state it is in, the next round gets a new one
 			return
 		}
 		if ctx.Err() != nil {

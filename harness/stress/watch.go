@@ -2,6 +2,7 @@ package stress
 
 import (
 	"context"
+	"time"
 
 	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/race"
@@ -14,6 +15,7 @@ func (a *Arena) watch(ctx context.Context, invariants []race.Invariant, done <-c
 	looks := 0
 	broken := map[string]bool{}
 	for {
+		began := time.Now()
 		for _, inv := range invariants {
 			select {
 			case <-done:
@@ -39,6 +41,10 @@ func (a *Arena) watch(ctx context.Context, invariants []race.Invariant, done <-c
 			case <-ctx.Done():
 			}
 			return seen, looks, nil
+		}
+		select { // who looks all the time may keep those who write from the page that it looks at, for seconds
+		case <-done:
+		case <-time.After(time.Since(began)):
 		}
 	}
 }

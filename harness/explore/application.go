@@ -1,0 +1,171 @@
+package explore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/interlock-pg/interlock/harness/arena"
+	"github.com/interlock-pg/interlock/harness/race"
+	"github.com/interlock-pg/interlock/harness/sched"
+	"github.com/interlock-pg/interlock/harness/sqltext"
+	"github.com/interlock-pg/interlock/harness/wire"
+)
+
+// application is one that has been started behind the gate of a stage.
+type application struct {
+	*arena.Application
+	watching sync.WaitGroup
+	parallel bool // it makes queries for one client at the same time: when one is held, more may come
+}
+
+// host sees to it that the system of the scenario is running on the database of the stage, and no other.
+func (st *stage) host(ctx context.Context, s race.Scenario) error {
+	if st.application != nil && st.application.System == s.System {
+		return nil
+	}
+	if err := st.unhost(ctx); err != nil || s.System == nil {
+		return err
+	}
+	launched, err := arena.Launch(ctx, s.System, st.arena.Database, st.gate, st.outspoken())
+	if err != nil {
+		return err
+	}
+	a := &application{Application: launched, parallel: st.parallel[s.System]}
+	a.watching.Go(func() {
+		<-a.Instance.Ended()
+		st.gate.Poke()
+	})
+	st.application = a
+	if a.Habits.Cold || a.Habits.Rehearsal == nil {
+		return nil
+	}
+	return st.warm(ctx, s)
+}
+
+// warm makes the rehearsal once, one client after another and then all at once, so that pools and caches are filled.
+func (st *stage) warm(ctx context.Context, s race.Scenario) error {
+	ask := func(c race.Client) error {
+		for _, op := range c.Operations {
+			if _, err := (arena.Actor{Instance: st.application.Instance}).Do(ctx, op); err != nil {
+				return fmt.Errorf("rehearsing client %s: %w", c.Name, err)
+			}
+		}
+		return nil
+	}
+	for _, c := range st.application.Habits.Rehearsal() {
+		if err := ask(c); err != nil {
+			return err
+		}
+	}
+	if err := st.again(ctx, s); err != nil {
+		return err
+	}
+	clients := st.application.Habits.Rehearsal()
+	errs := make([]error, len(clients))
+	var asked sync.WaitGroup
+	for i, c := range clients {
+		asked.Go(func() { errs[i] = ask(c) })
+	}
+	asked.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return st.again(ctx, s)
+}
+
+// again puts the starting rows in place when the application is at rest.
+func (st *stage) again(ctx context.Context, s race.Scenario) error {
+	if _, err := st.idle(ctx); err != nil {
+		return err
+	}
+	return st.prepare(ctx, s)
+}
+
+// rehearse has clients of the rehearsal do what they do alone, each kind of operation once, and finds out whether the application makes queries for them
+// at the same time.
+func (st *stage) rehearse(ctx context.Context, s race.Scenario, hang time.Duration) (parallel bool, err error) {
+	if err := errors.Join(st.prepare(ctx, s), st.host(ctx, s)); err != nil {
+		return false, err
+	}
+	kinds := map[string]bool{}
+	for _, c := range st.application.Habits.Rehearsal() {
+		if !slices.ContainsFunc(c.Operations, func(op race.Operation) bool { return !kinds[op.Kind] }) {
+			continue
+		}
+		for _, op := range c.Operations {
+			kinds[op.Kind] = true
+		}
+		alone := race.Scenario{System: s.System, Start: s.Start, Clients: []race.Client{c}}.Named()
+		p, err := st.play(ctx, alone, inTurn{}, nil, Config{Hang: hang, rehearses: true})
+		if err != nil {
+			return false, fmt.Errorf("rehearsing client %s alone: %w", c.Name, err)
+		}
+		parallel = parallel || p.surprise != nil
+	}
+	return parallel, nil
+}
+
+// inTurn is a scheduler that lets the first go on who can.
+type inTurn struct{}
+
+func (inTurn) Pick(held []sched.Step) (int, bool) { return held[0].Client, true }
+
+func (inTurn) Observe(sched.Event) error { return nil }
+
+// unhost ends the application, if there is one.
+func (st *stage) unhost(ctx context.Context) error {
+	a := st.application
+	if a == nil {
+		return nil
+	}
+	st.application = nil
+	err := a.Close(ctx)
+	a.watching.Wait()
+	return err
+}
+
+// idle waits until no session of the application is in a transaction. Steps are not held any more; those that still are go on, and are returned.
+func (st *stage) idle(ctx context.Context) (released []wire.Step, err error) {
+	for {
+		var left string
+		var holding []*wire.Session
+		err := st.wait(ctx, func() bool {
+			left, holding = "", nil
+			for _, s := range st.gate.Sessions() {
+				switch state := s.State(); {
+				case state.Phase == wire.Opaque || state.Phase == wire.Ended || state.Phase == wire.Starting:
+				case state.Phase == wire.Holding:
+					holding = append(holding, s)
+				case state.Phase != wire.Quiet || state.Status != wire.Idle:
+					left = fmt.Sprintf("%s (%s, after %q)", s.Name(), state.Status, brief(state.Last.SQL))
+				}
+			}
+			return left == "" || holding != nil
+		})
+		if errors.Is(err, errHangs) {
+			return released, fmt.Errorf("all clients have their answers, and a session of the application is still in a transaction: %s; does it forget to end one?", left)
+		}
+		if err != nil || holding == nil {
+			return released, err
+		}
+		for _, s := range holding {
+			step := s.State().Step
+			if s.Release(step.Index) {
+				released = append(released, step)
+			}
+		}
+	}
+}
+
+// leave lets everything through that was held back, and waits until the application is at rest.
+func (r *run) leave(ctx context.Context) error {
+	released, err := r.idle(ctx)
+	for _, step := range released {
+		r.seen.background[sqltext.Normal(step.SQL)]++
+	}
+	return err
+}
