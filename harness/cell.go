@@ -1,8 +1,11 @@
 package harness
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/interlock-pg/interlock/harness/explore"
 	"github.com/interlock-pg/interlock/harness/history"
@@ -13,35 +16,96 @@ import (
 // threeClients is how many interleavings of three clients are quick.
 const threeClients = 60
 
-// cell settles one workload at one stage: the orders of clients that contend are explored, all of two clients, then generated inputs are run at
-// full speed. What that finds is handed to the explorer, to be made small and repeatable.
+// cell settles one workload at one stage: the orders of clients that contend are explored, all of two clients (of an application's clients, those that
+// there is time for), then generated inputs are run at full speed. What that finds is handed to the explorer, to be made small and repeatable.
 func (c Config) cell(ctx context.Context, on *ground, w Workload, at int64) (history.Cell, error) {
 	cell := stress.Begin(w, at)
-	bounded := c.Explore
-	if c.Clients == 0 {
-		if err := c.contend(ctx, on.explorer, w, 2, c.Explore, &cell); err != nil {
-			return cell, err
+	contest, alone := c.contest, false
+	if s := asking(w, c.Seed); s.System != nil {
+		c.Clients, alone = cmp.Or(c.Clients, len(s.Clients)), s.System.Habits().Listen != ""
+		if c.Explore.For == 0 && c.Explore.Limit == 0 {
+			c.Explore.For = brief
 		}
-		bounded.Limit = threeClients
+		contest = c.audition
 	}
-	if c.Clients != 0 || !broken(cell) {
-		if err := c.contend(ctx, on.explorer, w, max(c.Clients, 3), bounded, &cell); err != nil {
-			return cell, err
-		}
-	}
-	config := c.stress()
-	config.Explain = func(ctx context.Context, input race.Input, invariant string) (history.Counterexample, bool, error) {
-		return on.explorer.Counterexample(ctx, w, input, invariant, c.Explore)
+	if err := contest(ctx, on.explorer, w, &cell); err != nil {
+		return cell, err
 	}
 	arena, err := on.stress(ctx)
+	if err == nil && alone {
+		err = on.explorer.Close(ctx) // there is one of the application, and it knows one place where Postgres is
+	}
 	if err != nil {
 		return cell, err
 	}
+	config, trouble := c.stress(), ""
+	config.Explain = func(ctx context.Context, input race.Input, invariant string) (history.Counterexample, bool, error) {
+		if alone {
+			if _, err := arena.Host(ctx, Scenario{}); err != nil {
+				return history.Counterexample{}, false, err
+			}
+		}
+		x, ok, err := on.explorer.Counterexample(ctx, w, input, invariant, c.Explore)
+		if errors.Is(err, explore.ErrTrouble) {
+			trouble, err = err.Error(), nil
+		}
+		if alone {
+			err = errors.Join(err, on.explorer.Close(ctx))
+		}
+		return x, ok, err
+	}
 	cell, err = arena.Continue(ctx, w, cell, config)
+	cell.Trouble = cmp.Or(cell.Trouble, trouble)
+	if err == nil && alone {
+		_, err = arena.Host(ctx, Scenario{})
+	}
 	if err == nil && c.Keep && !cell.AsExpected {
 		err = keep(ctx, on.explorer, w, &cell)
 	}
 	return cell, err
+}
+
+// contest explores two clients that contend, and three where that is quick; or as many as are asked for.
+func (c Config) contest(ctx context.Context, e *explore.Explorer, w Workload, cell *history.Cell) error {
+	bounded := c.Explore
+	if c.Clients == 0 {
+		if err := c.contend(ctx, e, w, 2, c.Explore, cell); err != nil {
+			return err
+		}
+		bounded.Limit = threeClients
+	}
+	if c.Clients == 0 && broken(*cell) {
+		return nil
+	}
+	return c.contend(ctx, e, w, max(c.Clients, 3), bounded, cell)
+}
+
+// brief is how long the exploration of an application takes in a run by default, and making what is found smaller.
+const brief = 4 * time.Second
+
+// asking returns a scenario of a workload whose clients ask an application; one without a system: they ask Postgres.
+func asking(w Workload, seed int64) Scenario {
+	if input, err := w.Generate(seed); err == nil {
+		return w.Scenario(input)
+	}
+	return Scenario{}
+}
+
+// audition explores clients that ask an application, as long as that may take.
+func (c Config) audition(ctx context.Context, e *explore.Explorer, w Workload, cell *history.Cell) error {
+	input, ok := w.Contend(c.Clients, c.Seed)
+	if !ok {
+		return nil
+	}
+	explore := c.bounded
+	if c.Explore.Strategy != "" {
+		explore = c.explore
+	}
+	err := explore(ctx, e, w, input, c.Explore, cell)
+	for i := range cell.Explorations {
+		cell.Explorations[i].Sample = true
+	}
+	return err
 }
 
 // broken reports whether anything in the cell was seen broken.
@@ -90,6 +154,9 @@ func (c Config) explore(ctx context.Context, e *explore.Explorer, w Workload, in
 			continue
 		}
 		example, ok, err := e.Counterexample(ctx, w, input, j.Invariant, config)
+		if errors.Is(err, explore.ErrTrouble) {
+			cell.Trouble, err = cmp.Or(cell.Trouble, err.Error()), nil
+		}
 		if err != nil {
 			return err
 		}

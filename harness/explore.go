@@ -3,8 +3,13 @@ package harness
 import (
 	"context"
 	"fmt"
+	"slices"
+	"time"
 
+	"github.com/interlock-pg/interlock/harness/explore"
 	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/harness/race"
+	"github.com/interlock-pg/interlock/harness/sched"
 	"github.com/interlock-pg/interlock/harness/stress"
 )
 
@@ -45,10 +50,14 @@ func (c Config) proof(ctx context.Context, on *ground, w Workload, at int64) (hi
 	if !c.Expected {
 		w.Expect = nil // what is broken is shown, whether it may be or not
 	}
-	if err := c.explore(ctx, on.explorer, w, input, c.Explore, &cell); err != nil {
+	explore := c.explore
+	if w.Scenario(input).System != nil && c.Explore.Strategy == "" {
+		explore = c.bounded
+	}
+	if err := explore(ctx, on.explorer, w, input, c.Explore, &cell); err != nil {
 		return cell, err
 	}
-	complete := cell.Explorations[0].Complete
+	complete := slices.ContainsFunc(cell.Explorations, func(e history.Exploration) bool { return e.Complete })
 	cell.Verdict, cell.AsExpected = history.Held, true
 	if len(cell.Invariants) == 0 && !complete {
 		cell.Verdict, cell.AsExpected = history.Unknown, false
@@ -74,6 +83,33 @@ func (c Config) proof(ctx context.Context, on *ground, w Workload, at int64) (hi
 	}
 	return cell, nil
 }
+
+// budget is how long the exploration of an application takes by default.
+const budget = time.Minute
+
+// bounded explores what may have more orders than can be run: those with the fewest preemptions first, and, when half of the time is over, PCT, of
+// which the chance to find a race is known.
+func (c Config) bounded(ctx context.Context, e *explore.Explorer, w Workload, input race.Input, config explore.Config, cell *history.Cell) error {
+	if config.For == 0 && config.Limit == 0 {
+		config.For = budget
+	}
+	first := config
+	first.Strategy, first.For = sched.All, config.For/2
+	if err := c.explore(ctx, e, w, input, first, cell); err != nil {
+		return err
+	}
+	done := cell.Explorations[len(cell.Explorations)-1]
+	left := config.For - time.Duration(done.Elapsed)
+	if done.Complete || done.Violating > 0 || done.Trouble != "" || config.Limit > 0 || left <= 0 {
+		return nil
+	}
+	second := config
+	second.Strategy, second.For, second.Limit = sched.PCT, left, mostSampled
+	return c.explore(ctx, e, w, input, second, cell)
+}
+
+// mostSampled is how many orders PCT samples at most, where the time is what bounds it.
+const mostSampled = 1_000_000
 
 // repeats reports whether the counterexample for an invariant broke it every time.
 func repeats(cell history.Cell, invariant string) bool {

@@ -18,6 +18,8 @@ type (
 	Expectation = race.Expectation
 	Shape       = race.Shape
 	Stream      = race.Stream
+	System      = race.System
+	Instance    = race.Instance
 )
 
 // What a client was told.

@@ -15,6 +15,9 @@ type Measured struct {
 	Workload Workload
 	Stage    Stage
 	Base     bool // the others of its scenario are compared with it
+
+	// Whose names the migrations that Stage is of: those of one name with one version are alike.
+	Whose string
 }
 
 // LoadConfig says what to measure. Load says how; its Server and its Subjects are taken from here.
@@ -58,7 +61,11 @@ func Load(ctx context.Context, config LoadConfig) (history.Run, error) {
 
 // measure makes the templates and measures on them.
 func (c LoadConfig) measure(ctx context.Context, run *history.Run) (_ history.Measurement, err error) {
-	templates := map[int64]*server.Template{}
+	type state struct {
+		whose   string
+		version int64
+	}
+	templates := map[state]*server.Template{}
 	defer func() {
 		for _, t := range templates {
 			err = errors.Join(err, t.Drop(context.WithoutCancel(ctx)))
@@ -67,19 +74,20 @@ func (c LoadConfig) measure(ctx context.Context, run *history.Run) (_ history.Me
 	config := c.Load
 	config.Server = c.Server
 	for _, m := range c.Measure {
-		if templates[m.Stage.Version] == nil {
+		at := state{m.Whose, m.Stage.Version}
+		if templates[at] == nil {
 			t, err := c.Server.Template(ctx, m.Stage.Apply)
 			if err != nil {
 				return history.Measurement{}, err
 			}
-			templates[m.Stage.Version] = t
+			templates[at] = t
 		}
 		for _, one := range m.Stage.Migrations {
 			if !slices.ContainsFunc(run.Migrations, func(have history.Migration) bool { return have.Version == one.Version }) {
 				run.Migrations = append(run.Migrations, one)
 			}
 		}
-		config.Subjects = append(config.Subjects, load.Subject{Workload: m.Workload, At: m.Stage.Version, Template: templates[m.Stage.Version], Base: m.Base})
+		config.Subjects = append(config.Subjects, load.Subject{Workload: m.Workload, At: m.Stage.Version, Template: templates[at], Base: m.Base})
 	}
 	return load.Run(ctx, config)
 }

@@ -1,10 +1,12 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/interlock-pg/interlock/harness/explore"
 	"github.com/interlock-pg/interlock/harness/history"
@@ -148,7 +150,10 @@ func (c Config) replayByLuck(ctx context.Context, on *ground, w Workload, input 
 func (c Config) replayOrder(
 	ctx context.Context, e *explore.Explorer, w Workload, input race.Input, x *history.Counterexample, cell *history.Cell,
 ) (history.Verdict, error) {
-	if err := e.Repeat(ctx, w, input, x.Interleaving.Choices(), x); err != nil {
+	if err := e.Repeat(ctx, w, input, x.Interleaving.Choices(), cmp.Or(c.Repeats, explore.Repeats), x); err != nil {
+		if errors.Is(err, explore.ErrTrouble) {
+			cell.Trouble, err = err.Error(), nil
+		}
 		return history.Unknown, err
 	}
 	switch x.Reproduced {
@@ -162,6 +167,12 @@ func (c Config) replayOrder(
 	if bounded.Limit == 0 {
 		bounded.Limit = replayLimit
 	}
+	if bounded.Faults == nil {
+		bounded.Faults = x.Interleaving.Faults()
+	}
+	if bounded.Faults != nil && bounded.For == 0 {
+		bounded.For = replayFor
+	}
 	result, err := e.Explore(ctx, func() Scenario { return w.Scenario(input) }, bounded)
 	if err != nil {
 		return history.Unknown, err
@@ -171,7 +182,10 @@ func (c Config) replayOrder(
 		cell.Trouble = result.Err.Error()
 	}
 	if result.Broken[x.Invariant] > 0 {
-		other, ok, err := e.Counterexample(ctx, w, input, x.Invariant, c.Explore)
+		other, ok, err := e.Counterexample(ctx, w, input, x.Invariant, bounded)
+		if errors.Is(err, explore.ErrTrouble) {
+			cell.Trouble, err = err.Error(), nil
+		}
 		if err != nil || !ok {
 			return history.Unknown, err
 		}
@@ -187,3 +201,6 @@ func (c Config) replayOrder(
 
 // replayLimit is how many interleavings are explored to show that a counterexample is gone.
 const replayLimit = 20_000
+
+// replayFor is how long that may take where there are faults, some of which take their time.
+const replayFor = time.Minute

@@ -39,6 +39,9 @@ type Config struct {
 	// reproduced is a finding, unless it is expected.
 	Saved []history.Run
 
+	// Repeats is how often Replay executes an order that was recorded; 0: 10.
+	Repeats int
+
 	// Progress is called before each workload at a stage, with how many are done. Nil: not called.
 	Progress func(done, total int, what string)
 }
@@ -174,7 +177,9 @@ func meaning(kind history.Kind, cell history.Cell) history.Verdict {
 		return cell.Verdict
 	case cell.AsExpected:
 		return history.Held
-	case cell.Trouble != "":
+	case cell.Trouble != "" && !slices.ContainsFunc(cell.Invariants, func(j history.Judgement) bool {
+		return j.Expected == history.MustHold && j.Verdict == history.Violated // which was repeated: trouble does not undo it
+	}):
 		return history.Unknown
 	}
 	verdict, wrong := history.Held, false

@@ -70,9 +70,25 @@ func input(raw json.RawMessage) string {
 	if json.Compact(&b, raw) != nil {
 		return say("%s", string(raw))
 	}
+	if r := request(raw); r != "" {
+		return r
+	}
 	s := b.String()
 	if s == "null" || s == "{}" {
 		return ""
 	}
 	return say("%s", unescapes.Replace(s))
+}
+
+// request returns an HTTP request on one line, without its headers; nothing for any other input.
+func request(raw json.RawMessage) string {
+	var r struct {
+		Method string          `json:"method"`
+		Path   string          `json:"path"`
+		Body   json.RawMessage `json:"body"`
+	}
+	if json.Unmarshal(raw, &r) != nil || r.Method == "" || !strings.HasPrefix(r.Path, "/") {
+		return ""
+	}
+	return strings.TrimSpace(say("%s %s ", r.Method, r.Path) + input(r.Body))
 }

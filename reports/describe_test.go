@@ -31,6 +31,9 @@ func TestDescribe(t *testing.T) {
 		`A#0 note {"text":"a<b & \\u003c 한\u001b"} → done, 0.000 to 0.000 ms`: {
 			Client: "A", Kind: "note", Input: json.RawMessage(`{ "text": "a\u003cb \u0026 \\u003c 한\u001b" }`), Outcome: "done",
 		},
+		`A#0 x POST /s {"a":1} → created, 0.000 to 0.000 ms`: {
+			Client: "A", Kind: "x", Outcome: "created", Input: json.RawMessage(`{"method":"POST","path":"/s","headers":{"k":"v"},"body":{"a":1}}`),
+		},
 		`line\nbreak#0 x {not json → no answer, 0.000 to 0.000 ms`: {Client: "line\nbreak", Kind: "x", Input: json.RawMessage(`{not json`)},
 	} {
 		require.Equal(t, want, reports.Describe(op))

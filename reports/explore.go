@@ -126,6 +126,13 @@ func classes(e history.Exploration) string {
 	if e.Possible != "" && e.Possible != fmt.Sprint(e.Executed) {
 		parts = append(parts, "of "+grouped(e.Possible)+" possible")
 	}
+	if e.Faults != nil {
+		var names []string
+		for _, f := range e.Faults {
+			names = append(names, say("%s", string(f)))
+		}
+		parts = append(parts, "with and without "+strings.Join(names, ", "))
+	}
 	if e.Strategy == "reduced" {
 		parts = append(parts, "1 for each class that Postgres can tell apart")
 	}
@@ -138,6 +145,12 @@ func classes(e history.Exploration) string {
 // complete reports whether there is a number of clients for which all orders were covered.
 func complete(c history.Cell) bool {
 	return slices.ContainsFunc(c.Explorations, func(e history.Exploration) bool { return e.Complete })
+}
+
+// sampled reports whether the cell's explorations were not meant to go through all orders, so that what holds rests on rounds.
+func sampled(c history.Cell) bool {
+	gap := slices.ContainsFunc(c.Explorations, func(e history.Exploration) bool { return !e.Sample || e.Trouble != "" || e.Executed == 0 })
+	return len(c.Explorations) > 0 && !gap && c.Coverage.Rounds > 0
 }
 
 // violating returns the exploration of a cell that found something; of several, all of them together.
@@ -199,7 +212,15 @@ func stopped(c history.Cell) string {
 // extent says what a cell held in, as "all 207" or "60 rounds". Clients are named where they are not two.
 func extent(c history.Cell) string {
 	if !complete(c) {
-		return strings.ReplaceAll(count(c.Coverage.Rounds, "round", "rounds"), " ", nbsp)
+		tried := count(c.Coverage.Rounds, "round", "rounds")
+		if sampled(c) {
+			orders := 0
+			for _, e := range c.Explorations {
+				orders += e.Executed
+			}
+			tried += ", " + count(orders, "order", "orders")
+		}
+		return strings.ReplaceAll(tried, " ", nbsp)
 	}
 	var parts []string
 	for i, e := range c.Explorations {
@@ -303,8 +324,38 @@ func limits(e history.Exploration) []string {
 		notes = append(notes, count(e.WakeOrders, "release", "releases")+" set several waiting clients free at once: they went on in the order in which they "+
 			"had begun to wait, and other orders were not tried")
 	}
+	if e.Settle > 0 {
+		notes = append(notes, ofApplication(e)...)
+	}
 	if e.Trouble != "" && e.Violating > 0 {
 		notes = append(notes, say("ended early: %s", e.Trouble))
 	}
 	return notes
+}
+
+// ofApplication says what was seen of an application beside its clients' statements, and what that leaves open.
+func ofApplication(e history.Exploration) []string {
+	var notes []string
+	if e.Starting > 0 {
+		notes = append(notes, "the application was up and rehearsed after "+e.Starting.Short())
+	}
+	if e.Thought > 0 {
+		notes = append(notes, fmt.Sprintf("%s the application neither asked the database nor answered for %s (settle): others went on meanwhile", times(e.Thought), e.Settle.Short()))
+	}
+	var sent []string
+	for _, sql := range slices.Sorted(maps.Keys(e.Background)) {
+		sent = append(sent, say("%s", sql)+" ("+times(e.Background[sql])+")")
+	}
+	if sent != nil {
+		notes = append(notes, "no client's, and not led: "+strings.Join(sent, "; "))
+	}
+	return notes
+}
+
+// times counts occasions.
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return thousands(n) + " times"
 }

@@ -154,6 +154,7 @@ func TestEveryRunHasAPage(t *testing.T) {
 }
 
 func TestAnyRunHasAPage(t *testing.T) {
+	servertest.Slow(t)
 	random := rand.New(rand.NewPCG(3, 4))
 	for range 20 {
 		var run history.Run

@@ -42,7 +42,7 @@ func (d *drawing) step(s history.Step, at int, ref string, several, first bool) 
 		d.wait(s, at, box)
 	}
 	d.y += box.High + rowGap
-	if ends := s.Kind == "commit" || s.Kind == "rollback"; ends && s.Outcome != history.Waiting {
+	if ends := s.Kind == "commit" || s.Kind == "rollback"; ends && s.Outcome != history.Waiting && !s.Later() {
 		d.end(at, d.y-rowGap)
 	}
 	if len(s.Broken) > 0 {

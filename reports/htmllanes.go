@@ -195,7 +195,7 @@ func boxClass(s history.Step) string {
 	switch {
 	case s.Outcome == history.Waiting:
 		return "waits"
-	case s.Outcome == history.Refused:
+	case s.Outcome == history.Refused, s.Fault != "":
 		return "failed"
 	case s.Kind == "commit" && s.Tag != "ROLLBACK":
 		return "commit"

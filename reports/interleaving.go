@@ -114,6 +114,16 @@ func parameter(s history.Step, i int) string {
 func came(s history.Step, several bool) (all []text) {
 	words := ""
 	switch {
+	case s.Fault == history.Disconnect:
+		words = "✂ the connection is cut before this is sent"
+	case s.Fault == history.Terminate:
+		words = "✂ the server ends the session instead"
+	case s.Fault == history.Restart:
+		words = "✂ the server crashes and comes back: all sessions end"
+	case s.Fault == history.Delay:
+		words = "✂ is on its way for long"
+	case s.Fault == history.LostAck:
+		words = "✂ is on its way when the connection is cut"
 	case s.Outcome == history.Waiting:
 		words = "→ waits"
 		if len(s.WaitsFor) > 0 {

@@ -275,5 +275,8 @@ func loadHeads(first string, run history.Run) []string {
 	if shape.Zipf > 0 {
 		popularity = fmt.Sprintf("Zipf %g", shape.Zipf)
 	}
+	if shape.Devices == 0 {
+		return []string{first, "load: " + loop + " · an application, asked what its target file says"}
+	}
 	return []string{first, fmt.Sprintf("load: %s · %s, %s · %s in each table", loop, count(shape.Devices, "device", "devices"), popularity, thousands(shape.Rows)+" rows")}
 }

@@ -36,7 +36,7 @@ func prove(c history.Cell, j history.Judgement, cx history.Counterexample) proof
 	} else {
 		p.tables = append(recorded(cx), instead("The nearest order that holds", cx, cx.Nearest, cx.Parts)...)
 		p.after = []string{circumstances(c, cx)}
-		if p.again != "" {
+		if p.again != "" && !slices.ContainsFunc(cx.Interleaving.Steps, func(s history.Step) bool { return s.Fault != "" && !s.Later() }) {
 			for _, tool := range []string{"psql", "spec", "go"} {
 				p.forms = append(p.forms, [2]string{tool, p.again + " --as " + tool})
 			}

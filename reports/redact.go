@@ -70,7 +70,7 @@ var treated = []struct {
 	{"run-time parameters", (*redactor).sentence, "Server.Settings Interleaving.Settings"},
 	{"a server, or a database", (*redactor).place, "Server.Where Counterexample.Database Check.Database Repair.Database"},
 	{"a directory", (*redactor).value, "Run.MigrationsDir"},
-	{"a file", (*redactor).file, "Migration.Path Finding.File Counterexample.File Baseline.File"},
+	{"a file", (*redactor).file, "Run.Target Migration.Path Finding.File Counterexample.File Baseline.File"},
 	{"a word of a command", (*redactor).word, "Run.Command"},
 	{"a command", (*redactor).command, "Counterexample.Again Finding.Repair"},
 
@@ -80,7 +80,7 @@ var treated = []struct {
 	{"kept: one of a few words of Interlock or Postgres", keep, `Run.Kind Run.Verdict Run.Layout Server.Provider Cell.Verdict Judgement.Verdict Judgement.Expected
 		Violation.Moment Step.Kind Step.Isolation Step.Outcome Step.Tag Exploration.Strategy CheckedOne.Verdict Repair.Keep RepairGroup.State Judged.Verdict
 		Trial.Name Trial.State Finding.Rule Finding.Trial Finding.Level Lock.Mode LockSpan.Mode Lock.Blocks LoadShape.Arrivals Arm.Verdict Wait.Type Wait.Event
-		Requirement.Verdict BaselineArm.Verdict`},
+		Requirement.Verdict BaselineArm.Verdict Step.Fault Exploration.Faults`},
 	{"kept: an SQLSTATE, or outcomes, with their counts", keep, `Operation.SQLState Step.SQLState Finding.SQLState Operation.Outcome Told.Outcome LoadKind.Outcome
 		Coverage.Outcomes Exploration.Outcomes Arm.Errors`},
 	{"kept: written in a scenario or in a workload", keep, `Cell.Says Arm.Says Judgement.Invariant Judgement.Says Violation.Invariant Counterexample.Invariant
@@ -88,6 +88,7 @@ var treated = []struct {
 	{"kept: the name of a client or of an arm", keep, `Operation.Client Step.Client Step.WaitsFor Interleaving.Clients Outage.Arm Requirement.Arm BaselineArm.Arm`},
 	{"kept: a version, a checksum of code, a number of the run", keep, `Tool.Version Tool.Go Tool.OS Tool.Arch Server.Release Migration.Checksum Exploration.Possible
 		Repair.ID`},
+	{"kept: SQL without its values", keep, "Exploration.Background"},
 	{"kept: written in a migration, or about it as a whole", keep, "Migration.Label Finding.Allowed"},
 	{"kept: a threshold and what was measured", keep, "Requirement.Says Requirement.Was"},
 	{"kept: when the run began", keep, "Run.Started"},

@@ -112,6 +112,7 @@ func elements(value any, path string) (all []leaf) {
 }
 
 func TestRedactKeepsShapeAndEquality(t *testing.T) {
+	servertest.Slow(t)
 	for name, run := range redactable() {
 		before := render(t, reports.JSON, run)
 		redacted := reports.Redact(run)

@@ -23,6 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/harness/server/servertest"
 	"github.com/interlock-pg/interlock/reports"
 )
 
@@ -112,11 +113,16 @@ func TestColourCarriesNoMeaning(t *testing.T) {
 }
 
 func TestConsoleStaysWithinItsWidth(t *testing.T) {
+	copied := regexp.MustCompile(`^  (Again|As (psql|spec|go)|File|Database kept): `)
+	widths := []int{40, 100}
+	if servertest.Thorough() {
+		widths = []int{40, 60, 80, 100, 160}
+	}
 	for name, run := range samples() {
-		for _, columns := range []int{40, 60, 80, 100, 160} {
+		for _, columns := range widths {
 			for line := range strings.Lines(render(t, reports.Console(reports.Style{Width: columns}), run)) {
 				line = strings.TrimSuffix(line, "\n")
-				if regexp.MustCompile(`^  (Again|As (psql|spec|go)|File|Database kept): `).MatchString(line) || reports.Width(line) > columns && holdsCode(run, line) {
+				if copied.MatchString(line) || reports.Width(line) > columns && holdsCode(run, line) {
 					continue // to be copied
 				}
 				require.LessOrEqual(t, reports.Width(line), columns, "%s in %d: %s", name, columns, line)
@@ -227,6 +233,9 @@ func TestUnknownIsNeverHeld(t *testing.T) {
 		return strings.Contains(render(t, reports.Console(reports.Style{}), run), "As expected: ")
 	}
 	require.True(t, held(defaultRun()))
+	sample := defaultRun()
+	sample.Cells[6].Explorations = []history.Exploration{{Clients: 2, Executed: 5000, Sample: true}}
+	require.True(t, held(sample), "it has rounds, and was not meant to be complete")
 	for name, change := range map[string]func(*history.Run){
 		"the run is unknown":         func(r *history.Run) { r.Verdict = history.Unknown },
 		"the run has no verdict":     func(r *history.Run) { r.Verdict = "" },
@@ -241,7 +250,10 @@ func TestUnknownIsNeverHeld(t *testing.T) {
 		"an invariant is unknown":    func(r *history.Run) { r.Cells[6].Invariants[1].Verdict = history.Unknown },
 		"an invariant has nonsense":  func(r *history.Run) { r.Cells[6].Invariants[1].Verdict = "sure" },
 		"one that may be is unknown": func(r *history.Run) { r.Cells[6].Invariants[1] = history.Judgement{Invariant: "S9"} },
-		"an exploration stopped":     func(r *history.Run) { r.Cells[6].Explorations = []history.Exploration{{Clients: 2, Executed: 5000}} },
+		"a sample met trouble": func(r *history.Run) {
+			r.Cells[6].Explorations = []history.Exploration{{Clients: 2, Executed: 5000, Sample: true, Trouble: "panic"}}
+		},
+		"an exploration stopped": func(r *history.Run) { r.Cells[6].Explorations = []history.Exploration{{Clients: 2, Executed: 5000}} },
 	} {
 		run := defaultRun()
 		change(&run)
@@ -359,6 +371,7 @@ func check(t *testing.T, run history.Run) {
 }
 
 func TestAnyRun(t *testing.T) {
+	servertest.Slow(t)
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 100 {
 		var run history.Run
