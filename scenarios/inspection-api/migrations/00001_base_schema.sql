@@ -1,0 +1,1 @@
+../../../migrations/sql/00001_base_schema.sql

@@ -1,0 +1,1 @@
+../../../migrations/sql/00002_partial_unique_indexes.sql

@@ -1,0 +1,1 @@
+../../../migrations/sql/00003_schedule_window.sql
