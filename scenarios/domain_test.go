@@ -82,6 +82,9 @@ func TestRefusedRightly(t *testing.T) {
 	all := []string{"scheduled", "in_progress", "completed", "cancelled"}
 	for _, name := range []string{"serializable", "advisory", "rowlock", "repeatable-read", "rowlock-repeatable-read"} {
 		t.Run(name, func(t *testing.T) {
+			if name != "advisory" {
+				servertest.Slow(t)
+			}
 			require.Nil(t, counterexample(t, b.refusedRightly(defence(t, name)), alone(3, all...)))
 		})
 	}

@@ -23,10 +23,14 @@ func StateInvariants(window time.Duration) []harness.Invariant {
 	return []harness.Invariant{S1(), S2(window)}
 }
 
-// crowded finds the devices with more than one open session, from the partial index where there is one.
-const crowded = `
-	select equipment_serial from aedpics.inspection_sessions where status in ('active', 'paused') group by equipment_serial having count(*) > 1
+// crowded finds those of the devices with more than one open session, from the partial index where there is one.
+func crowded(devices string) string {
+	return `
+	select equipment_serial from aedpics.inspection_sessions
+	where status in ('active', 'paused') and ` + devices + `
+	group by equipment_serial having count(*) > 1
 `
+}
 
 // S1 is the rule of sessions: at most one open session per device. It finds the devices first, and only then fetches what to show.
 func S1() harness.Invariant {
@@ -34,8 +38,14 @@ func S1() harness.Invariant {
 		Name: "S1",
 		Says: "at most one open session per device",
 		Size: "sessions", First: "first_started", Last: "last_started",
-		SQL: `
-with crowded as (` + crowded + `)
+		SQL: openSessions(`true`),
+	}
+}
+
+// openSessions returns S1's query for some devices.
+func openSessions(devices string) string {
+	return `
+with crowded as (` + crowded(devices) + `)
 select s.equipment_serial,
 	count(*) as sessions,
 	string_agg(s.id::text, ', ' order by s.started_at, s.id) as ids,
@@ -47,22 +57,27 @@ select s.equipment_serial,
 from crowded join aedpics.inspection_sessions s using (equipment_serial)
 where s.status in ('active', 'paused')
 group by s.equipment_serial
-order by s.equipment_serial collate "C"`,
-	}
+order by s.equipment_serial collate "C"`
 }
 
 // S2 is the rule of schedules: no two of one device, neither of them cancelled, less than the window apart. It returns groups: visits that are
 // connected by ones that are too close, so a chain of three is one group, although its ends may be far enough apart.
-//
-// Only the offending rows are fetched, one by one: offset 0 keeps the planner, which cannot know how few they are, from reading the table again for
-// them.
 func S2(window time.Duration) harness.Invariant {
 	return harness.Invariant{
 		Name: "S2",
 		Says: "no two visits to one device less than " + words(window) + " apart",
 		Size: "schedules", First: "first_for", Last: "last_for",
-		SQL: `
-with ` + closeVisits(window, `aed_data_id is not null`) + `, groups as (
+		SQL: groupsOfVisits(window, `aed_data_id is not null`),
+	}
+}
+
+// groupsOfVisits returns S2's query for some devices.
+//
+// Only the offending rows are fetched, one by one: offset 0 keeps the planner, which cannot know how few they are, from reading the table again for
+// them.
+func groupsOfVisits(window time.Duration, devices string) string {
+	return `
+with ` + closeVisits(window, devices) + `, groups as (
 	select aed_data_id, scheduled_for, apart,
 		count(*) filter (where apart is null) over (partition by aed_data_id order by scheduled_for) as number
 	from close
@@ -81,8 +96,7 @@ cross join lateral (
 	select id, status, equipment_serial, scheduled_for from aedpics.inspection_schedules
 	where aed_data_id = g.aed_data_id and scheduled_for = g.scheduled_for and status <> 'cancelled' offset 0) s
 group by g.aed_data_id, g.number
-order by g.aed_data_id, g.number`,
-	}
+order by g.aed_data_id, g.number`
 }
 
 // closeVisits is a list of the times of a device's visits that are too close to another one: close (aed_data_id, scheduled_for, apart), each time

@@ -9,6 +9,7 @@ import (
 
 	"github.com/interlock-pg/interlock/harness"
 	"github.com/interlock-pg/interlock/harness/race"
+	"github.com/interlock-pg/interlock/harness/server/servertest"
 )
 
 // explain returns how Postgres would run a query.
@@ -23,6 +24,7 @@ func (b bench) explain(sql string) string {
 
 // S5 of many answers compares no answer with every row: its joins are hashed or merged.
 func TestS5OfMany(t *testing.T) {
+	servertest.Slow(t)
 	b := setup(t, 2) // where nothing keeps visits apart
 	const many = 20_000
 	require.NoError(t, newStage(harness.Shape{Rows: 4000, Devices: 100}).fill(b.ctx, b.conn))

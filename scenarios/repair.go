@@ -45,7 +45,7 @@ func sessionRepair(keep Keep) repair.Rule {
 		Invariant: "S1",
 		Table:     "aedpics.inspection_sessions",
 		Find: `
-with crowded as (` + crowded + `)
+with crowded as (` + crowded(`true`) + `)
 select ` + sessionRow + `
 from crowded join aedpics.inspection_sessions s using (equipment_serial)
 where s.status in ('active', 'paused')

@@ -322,10 +322,13 @@ func TestRepairWhileTheApplicationWrites(t *testing.T) {
 		conn, random := b.connect(fmt.Sprint("client ", i)), rand.New(rand.NewPCG(uint64(i), 0))
 		told[i] = map[harness.Outcome]int{}
 		clients.Go(func() {
+			did := func() int { return told[i][harness.Done] + told[i][harness.Resumed] + told[i][harness.Created] }
 			for {
 				select {
 				case <-done:
-					return
+					if did() > 0 { // on a busy machine, the repairs may be over before
+						return
+					}
 				default:
 				}
 				a := &sessionActor{d: d, inspector: userID(0), jitter: newJitter(i)}
@@ -360,7 +363,6 @@ func TestRepairWhileTheApplicationWrites(t *testing.T) {
 	require.NoError(t, errors.Join(errs...))
 	t.Log(told)
 	for i := range told {
-		require.Positive(t, told[i][harness.Done]+told[i][harness.Resumed]+told[i][harness.Created], "client %d did something", i)
 		require.Zero(t, told[i][harness.Failed], "client %d", i)
 	}
 	left, err := S1().Offending(b.ctx, b.conn)

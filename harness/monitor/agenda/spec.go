@@ -1,0 +1,81 @@
+package agenda
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/robfig/cron/v3"
+)
+
+// fields are those of a schedule, in order.
+var fields = []struct{ name, takes, example string }{
+	{"minute", "0 to 59", "*/10 * * * *"},
+	{"hour", "0 to 23", "0 3 * * *"},
+	{"day of the month", "1 to 31", "0 3 1 * *"},
+	{"month", "1 to 12, or jan to dec", "0 3 1 jan *"},
+	{"day of the week", "0 (Sunday) to 6, or sun to sat", "0 3 * * mon-fri"},
+}
+
+// schedule says when.
+type schedule struct {
+	cron.Schedule
+	zone *time.Location
+}
+
+// Next returns the first time after t; zero: there is none within five years.
+func (s schedule) Next(t time.Time) time.Time { return s.Schedule.Next(t.In(s.zone)) }
+
+// parse reads a schedule. What is wrong is said of the field that it is wrong with.
+func parse(spec string, zone *time.Location, now time.Time) (schedule, error) {
+	if zone == nil {
+		zone = time.UTC
+	}
+	when := strings.TrimSpace(spec)
+	for _, prefix := range []string{"CRON_TZ=", "TZ="} {
+		if name, is := strings.CutPrefix(when, prefix); is {
+			name, rest, _ := strings.Cut(name, " ")
+			in, err := time.LoadLocation(name)
+			if err != nil || name == "" {
+				return schedule{}, fmt.Errorf("there is no time zone %q; try CRON_TZ=Asia/Seoul 0 3 * * *", name)
+			}
+			when, zone = strings.TrimSpace(rest), in
+			break
+		}
+	}
+	if every, is := strings.CutPrefix(when, "@every"); is {
+		d, err := time.ParseDuration(strings.TrimSpace(every))
+		if err != nil || d < time.Second {
+			return schedule{}, fmt.Errorf("%q is not how often something can be done; try @every 90m", strings.TrimSpace(every))
+		}
+		return schedule{cron.Every(d), zone}, nil
+	}
+	if strings.HasPrefix(when, "@") {
+		parsed, err := cron.ParseStandard(when)
+		if err != nil {
+			return schedule{}, fmt.Errorf("there is no schedule %q; try @hourly, @daily, @weekly, @monthly, @yearly or @every 90m", when)
+		}
+		return schedule{parsed, zone}, nil
+	}
+	parts := strings.Fields(when)
+	if len(parts) != len(fields) {
+		return schedule{}, fmt.Errorf("the schedule %q has %d fields, and needs 5: minute, hour, day of the month, month, day of the week; try 0 3 * * * for 03:00 each day",
+			when, len(parts))
+	}
+	for i, part := range parts {
+		alone := []string{"*", "*", "*", "*", "*"}
+		alone[i] = part
+		if _, err := cron.ParseStandard(strings.Join(alone, " ")); err != nil || strings.Trim(part, ",") != part || strings.Contains(part, ",,") {
+			return schedule{}, fmt.Errorf("the %s of the schedule %q is %q, and takes %s; try %s", fields[i].name, when, part, fields[i].takes, fields[i].example)
+		}
+	}
+	parsed, err := cron.ParseStandard(strings.Join(parts, " "))
+	if err != nil {
+		return schedule{}, fmt.Errorf("the schedule %q: %w; try 0 3 * * *", when, err)
+	}
+	s := schedule{parsed, zone}
+	if s.Next(now).IsZero() {
+		return schedule{}, fmt.Errorf("the schedule %q never comes: no month that it names has day %s; try 0 3 1 * *", when, parts[2])
+	}
+	return s, nil
+}

@@ -1,0 +1,445 @@
+package daemon_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/harness/monitor/daemon"
+	"github.com/interlock-pg/interlock/harness/monitor/notify"
+	"github.com/interlock-pg/interlock/harness/monitor/settings"
+	"github.com/interlock-pg/interlock/harness/repair"
+	"github.com/interlock-pg/interlock/harness/server"
+	"github.com/interlock-pg/interlock/harness/server/servertest"
+	"github.com/interlock-pg/interlock/migrations"
+	"github.com/interlock-pg/interlock/scenarios"
+)
+
+func TestMain(m *testing.M) { servertest.Main(m, func() error { return goleak.Find() }) }
+
+// devices that have two open sessions, as production had them.
+const devices = 52
+
+const duplicates = `
+	insert into aedpics.aed_data (id, equipment_serial) select n, 'AED-' || n from generate_series(1, 100) n;
+	insert into aedpics.user_profiles (id) values ('a11ce000-0000-0000-0000-000000000001');
+	insert into aedpics.inspection_sessions (equipment_serial, inspector_id, status, started_at)
+		select 'AED-' || d, 'a11ce000-0000-0000-0000-000000000001', (array['completed', 'active', 'paused']::aedpics.session_status[])[s],
+			timestamptz '2025-11-10 10:00Z' + s * interval '1 minute'
+		from generate_series(1, 52) d, generate_series(1, 3) s`
+
+// migrate makes the schema before the seed's indexes, with duplicates.
+func migrate(ctx context.Context, config *pgx.ConnConfig) error {
+	if _, err := migrations.Embedded().Apply(ctx, config, 1); err != nil {
+		return err
+	}
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	_, err = conn.Exec(ctx, duplicates, pgx.QueryExecModeSimpleProtocol)
+	return err
+}
+
+func database(t *testing.T) *server.Database {
+	template, err := servertest.Server(t).Template(t.Context(), migrate)
+	require.NoError(t, err)
+	db, err := template.Database(t.Context())
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		require.NoError(t, db.Drop(context.Background()))
+		require.NoError(t, template.Drop(context.Background()))
+	})
+	return db
+}
+
+// receiver stands in for Slack and for a webhook of somebody's.
+type receiver struct {
+	*httptest.Server
+	mu     sync.Mutex
+	slack  []string
+	events []notify.Event
+}
+
+const secret = "a secret of the webhook"
+
+func receive(t *testing.T) *receiver {
+	r := &receiver{}
+	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		body, _ := io.ReadAll(q.Body)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if q.URL.Path == "/services/T0/B0/secret" {
+			r.slack = append(r.slack, string(body))
+			return
+		}
+		var e notify.Event
+		if err := notify.Verify(secret, q.Header.Get("Interlock-Signature"), body, 0, time.Now()); err != nil || json.Unmarshal(body, &e) != nil {
+			http.Error(w, "not signed by us", http.StatusBadRequest)
+			return
+		}
+		r.events = append(r.events, e)
+	}))
+	t.Cleanup(r.Close)
+	return r
+}
+
+// told returns the types of the events, and what Slack got.
+func (r *receiver) told() (types []notify.Type, slack []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.events {
+		types = append(types, e.Type)
+	}
+	return types, append([]string(nil), r.slack...)
+}
+
+// running is a daemon.
+type running struct {
+	t    *testing.T
+	url  string
+	stop func()
+	log  *log
+}
+
+// log is safe for several writers.
+type log struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// start starts a daemon with settings, on top of what all of them have: two tokens, and looks every 50 ms.
+func start(t *testing.T, config *pgx.ConnConfig, more string) *running {
+	t.Setenv("TEST_READ_TOKEN", "a-token-that-may-read")
+	t.Setenv("TEST_REPAIR_TOKEN", "a-token-that-may-repair")
+	s, err := settings.Parse(filepath.Join(t.TempDir(), "serve.yaml"), []byte(`
+listen: 127.0.0.1:0
+tokens:
+  - {name: reader, role: read, environment: TEST_READ_TOKEN}
+  - {name: repairer, role: repair, environment: TEST_REPAIR_TOKEN}
+checks: {every: 50ms, full: 50ms, timeout: 10s}
+`+more))
+	require.NoError(t, err)
+	s.Window = scenarios.Window
+	listening, ended := make(chan string, 1), make(chan error, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &running{t: t, log: &log{}}
+	go func() {
+		ended <- daemon.Run(ctx, daemon.Config{
+			Settings: s, Database: config, Watches: scenarios.Watches(s.Window), Indexes: scenarios.Indexes(),
+			Rules: scenarios.RepairRules(s.Window, scenarios.KeepNewest), Tool: history.Tool{Version: "test"}, Log: slog.New(slog.NewTextHandler(r.log, nil)),
+			Listening: func(url string) { listening <- url },
+		})
+	}()
+	select {
+	case r.url = <-listening:
+	case err := <-ended:
+		cancel()
+		t.Fatalf("%v\n%s", err, r.log)
+	}
+	var once sync.Once
+	r.stop = func() {
+		once.Do(func() {
+			cancel()
+			require.NoError(t, <-ended, "%s", r.log)
+			http.DefaultClient.CloseIdleConnections()
+		})
+	}
+	t.Cleanup(r.stop)
+	return r
+}
+
+// ask returns the status and the body of an answer.
+func (r *running) ask(method, path, token, body string) (int, string) {
+	q, err := http.NewRequestWithContext(r.t.Context(), method, strings.TrimSuffix(r.url, "/")+path, strings.NewReader(body))
+	require.NoError(r.t, err)
+	if token != "" {
+		q.Header.Set("Authorization", "Bearer "+token)
+	}
+	if body != "" {
+		q.Header.Set("Content-Type", "application/json")
+	}
+	answer, err := http.DefaultClient.Do(q)
+	require.NoError(r.t, err)
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	require.NoError(r.t, err)
+	return answer.StatusCode, string(text)
+}
+
+func (r *running) get(path string) string {
+	status, body := r.ask(http.MethodGet, path, "a-token-that-may-read", "")
+	require.Equal(r.t, http.StatusOK, status, "%s: %s", path, body)
+	return body
+}
+
+// total is how many groups the API knows of.
+func (r *running) total(name string) int {
+	var found struct{ Total int }
+	require.NoError(r.t, json.Unmarshal([]byte(r.get("/api/monitoring/"+name)), &found))
+	return found.Total
+}
+
+// observe waits until something is so.
+func observe(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	require.Eventually(t, so, 30*time.Second, 5*time.Millisecond, what)
+}
+
+const told = `
+notify:
+  destinations:
+    - {name: team, kind: slack, url: {environment: TEST_SLACK}}
+    - {name: pager, kind: webhook, url: {environment: TEST_WEBHOOK}, secret: {environment: TEST_WEBHOOK_SECRET}}
+  outbox: {table: true}
+  source: production
+`
+
+// The 52 duplicates are on the API, the metrics, the page, and in Slack; a scheduled repair resolves them, and that is told once.
+func TestDuplicatesFromOneEndToTheOther(t *testing.T) {
+	db, r := database(t), receive(t)
+	t.Setenv("TEST_SLACK", r.URL+"/services/T0/B0/secret")
+	t.Setenv("TEST_WEBHOOK", r.URL+"/hook")
+	t.Setenv("TEST_WEBHOOK_SECRET", secret)
+	d := start(t, db.Config("serve"), told)
+	require.Equal(t, devices, d.total("duplicate-sessions"))
+	require.Zero(t, d.total("duplicate-schedules"))
+	require.Contains(t, d.get("/metrics"), `interlock_violations{invariant="S1",name="duplicate-sessions"} 52`)
+	require.Contains(t, d.get("/"), "52")
+	observe(t, "both are told", func() bool {
+		types, slack := r.told()
+		return len(types) == 1 && len(slack) == 1
+	})
+	types, slack := r.told()
+	require.Equal(t, []notify.Type{notify.Broke}, types)
+	require.Contains(t, slack[0], "52")
+	require.Contains(t, slack[0], "production")
+	observe(t, "metrics", func() bool {
+		return strings.Contains(d.get("/metrics"), `interlock_notifications_delivered_total{destination="team"} 1`)
+	})
+	names, err := os.ReadFile("../../../docs/deploy/testdata/metrics.txt")
+	require.NoError(t, err)
+	for _, name := range strings.Fields(string(names)) {
+		if name != "interlock_replica_lag_seconds" { // of a replica only
+			require.Contains(t, d.get("/metrics"), "\n"+name, "docs/deploy relies on it")
+		}
+	}
+	for _, body := range []string{"", `{"apply": true}`} {
+		status, _ := d.ask(http.MethodPost, "/api/repair", "a-token-that-may-repair", body)
+		require.Contains(t, []int{http.StatusNotFound, http.StatusMethodNotAllowed}, status, "there is no repair unless somebody says so")
+	}
+	d.stop()
+	require.NotContains(t, d.log.String(), "services/T0", "an address of Slack is a secret")
+	require.NotContains(t, d.log.String(), "a-token-that")
+
+	d = start(t, db.Config("serve"), told+`repair: {mode: dry-run, schedule: "@every 1s"}`)
+	observe(t, "a plan", func() bool { return strings.Contains(d.log.String(), "mode=dry-run") })
+	require.Contains(t, d.log.String(), "rows=52")
+	require.Equal(t, devices, d.total("duplicate-sessions"), "a plan changes nothing")
+	status, body := d.ask(http.MethodPost, "/api/repair", "a-token-that-may-read", `{"apply": false}`)
+	require.Equal(t, http.StatusForbidden, status, body)
+	status, body = d.ask(http.MethodPost, "/api/repair", "a-token-that-may-repair", `{"apply": true}`)
+	require.Equal(t, http.StatusConflict, status, "a dry run is all that there is leave for: %s", body)
+	status, body = d.ask(http.MethodPost, "/api/repair", "a-token-that-may-repair", `{"apply": false}`)
+	require.Equal(t, http.StatusOK, status, body)
+	plan, err := history.Decode(strings.NewReader(body))
+	require.NoError(t, err, "as interlock repair --json prints it")
+	require.Len(t, plan.Repair.Groups, devices)
+	require.Equal(t, devices, d.total("duplicate-sessions"))
+	d.stop()
+
+	d = start(t, db.Config("serve"), told+`repair: {mode: apply, schedule: "@every 1s"}`)
+	observe(t, "the repair", func() bool { return d.total("duplicate-sessions") == 0 })
+	observe(t, "both are told", func() bool {
+		types, slack := r.told()
+		return len(types) == 2 && len(slack) == 2
+	})
+	observe(t, "another repair, with nothing to do", func() bool { return strings.Count(d.log.String(), "msg=repair") > 1 })
+	types, slack = r.told()
+	require.Equal(t, []notify.Type{notify.Broke, notify.Healed}, types, "once each, over three starts")
+	require.Len(t, slack, 2)
+	require.Contains(t, d.get("/metrics"), `interlock_violations{invariant="S1",name="duplicate-sessions"} 0`)
+
+	conn, err := db.Connect(t.Context(), "test")
+	require.NoError(t, err)
+	defer conn.Close(t.Context())
+	var open, rows, archived int
+	require.NoError(t, conn.QueryRow(t.Context(), `select count(*) filter (where status in ('active', 'paused')), count(*) from aedpics.inspection_sessions`).Scan(&open, &rows))
+	require.Equal(t, []int{devices, 3 * devices}, []int{open, rows}, "one of each device stays open, and none is deleted")
+	require.NoError(t, conn.QueryRow(t.Context(), `select count(*) from `+repair.Archive).Scan(&archived))
+	require.Equal(t, devices, archived)
+}
+
+// Three at once, as while one takes over from another: each tells how it is, people are told once, and each row is repaired once.
+func TestSeveralAtOnce(t *testing.T) {
+	servertest.Slow(t)
+	db, r := database(t), receive(t)
+	t.Setenv("TEST_SLACK", r.URL+"/services/T0/B0/secret")
+	t.Setenv("TEST_WEBHOOK", r.URL+"/hook")
+	t.Setenv("TEST_WEBHOOK_SECRET", secret)
+	var all []*running
+	for range 3 {
+		all = append(all, start(t, db.Config("serve"), told))
+	}
+	for _, d := range all {
+		require.Equal(t, devices, d.total("duplicate-sessions"))
+	}
+	observe(t, "both are told", func() bool {
+		types, slack := r.told()
+		return len(types) > 0 && len(slack) > 0
+	})
+	for _, d := range all {
+		d.stop()
+	}
+
+	all = nil
+	for range 3 {
+		all = append(all, start(t, db.Config("serve"), told+`repair: {mode: apply, schedule: "@every 1s"}`))
+	}
+	for _, d := range all {
+		observe(t, "the repair", func() bool { return d.total("duplicate-sessions") == 0 })
+		observe(t, "a repair of each", func() bool { return strings.Contains(d.log.String(), "msg=repair") })
+	}
+	observe(t, "both are told", func() bool {
+		types, slack := r.told()
+		return len(types) > 1 && len(slack) > 1
+	})
+	for _, d := range all {
+		d.stop()
+	}
+	types, slack := r.told()
+	require.Equal(t, []notify.Type{notify.Broke, notify.Healed}, types)
+	require.Len(t, slack, 2)
+
+	conn, err := db.Connect(t.Context(), "test")
+	require.NoError(t, err)
+	defer conn.Close(t.Context())
+	var open, archived, queued int
+	require.NoError(t, conn.QueryRow(t.Context(), `select count(*) from interlock.notify_message`).Scan(&queued))
+	require.Zero(t, queued, "nothing more would have been told")
+	require.NoError(t, conn.QueryRow(t.Context(), `select count(*) from aedpics.inspection_sessions where status in ('active', 'paused')`).Scan(&open))
+	require.NoError(t, conn.QueryRow(t.Context(), `select count(*) from `+repair.Archive).Scan(&archived))
+	require.Equal(t, []int{devices, devices}, []int{open, archived})
+}
+
+// With a certificate, it speaks TLS and nothing else, and the cookie of a browser is for TLS only.
+func TestTLS(t *testing.T) {
+	dir := t.TempDir()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	require.NoError(t, err)
+	encoded, err := x509.MarshalPKCS8PrivateKey(key)
+	require.NoError(t, err)
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "cert.pem"), certificate, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "key.pem"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}), 0o600))
+
+	d := start(t, database(t).Config("serve"), fmt.Sprintf("tls: {certificate: %q, key: %q}", filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")))
+	require.True(t, strings.HasPrefix(d.url, "https://127.0.0.1:"), d.url)
+	trusted := x509.NewCertPool()
+	trusted.AppendCertsFromPEM(certificate)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted}}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	answer, err := client.Get(d.url + "healthz")
+	require.NoError(t, err)
+	answer.Body.Close()
+	require.Equal(t, http.StatusOK, answer.StatusCode)
+
+	form, err := http.NewRequestWithContext(t.Context(), http.MethodPost, d.url+"login", strings.NewReader("token=a-token-that-may-read"))
+	require.NoError(t, err)
+	form.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	form.Header.Set("Origin", strings.TrimSuffix(d.url, "/"))
+	answer, err = client.Do(form)
+	require.NoError(t, err)
+	answer.Body.Close()
+	cookies := answer.Cookies()
+	require.Len(t, cookies, 1, "status %d", answer.StatusCode)
+	require.True(t, cookies[0].Secure && cookies[0].HttpOnly)
+	require.NotContains(t, cookies[0].Value, "a-token-that-may-read")
+
+	answer, err = client.Get(strings.Replace(d.url, "https://", "http://", 1))
+	require.NoError(t, err)
+	answer.Body.Close()
+	require.Equal(t, http.StatusBadRequest, answer.StatusCode, "it tells that it speaks TLS, and nothing else")
+}
+
+// Without a token, with a wrong one, and with one that may only read: each is refused as it should be, and so is whoever would listen without any.
+func TestRefused(t *testing.T) {
+	d := start(t, database(t).Config("serve"), `repair: {mode: apply}`)
+	for _, path := range []string{"/api/monitoring/duplicate-sessions", "/api/invariants", "/api/indexes", "/metrics", "/readyz"} {
+		for _, token := range []string{"", "a-token-that-may-readx"} {
+			status, body := d.ask(http.MethodGet, path, token, "")
+			require.Equal(t, http.StatusUnauthorized, status, "%s with %q: %s", path, token, body)
+		}
+		status, body := d.ask(http.MethodGet, path, "a-token-that-may-read", "")
+		if path != "/readyz" {
+			require.Equal(t, http.StatusOK, status, body)
+		}
+	}
+	for token, want := range map[string]int{"": http.StatusUnauthorized, "wrong": http.StatusUnauthorized, "a-token-that-may-read": http.StatusForbidden} {
+		status, body := d.ask(http.MethodPost, "/api/repair", token, `{"apply": true}`)
+		require.Equal(t, want, status, body)
+	}
+	require.Equal(t, devices, d.total("duplicate-sessions"), "nothing was repaired")
+	status, body := d.ask(http.MethodPost, "/api/repair", "a-token-that-may-repair", `{"apply": true}`)
+	require.Equal(t, http.StatusOK, status, body)
+	require.Zero(t, d.total("duplicate-sessions"))
+
+	for text, says := range map[string]string{
+		"listen: 0.0.0.0:0": "token",
+		"listen: 127.0.0.1:0\ntokens: [{name: a, role: read, environment: NO_SUCH_VARIABLE}]":                                               "NO_SUCH_VARIABLE is empty",
+		"listen: 127.0.0.1:0\nrepair: {mode: apply, schedule: often}":                                                                       "often",
+		"listen: 127.0.0.1:0\ntls: {certificate: none.pem, key: none.pem}":                                                                  "none.pem",
+		"listen: 127.0.0.1:0\nnotify: {outbox: {table: true}, destinations: [{name: a, kind: slack, url: {environment: TEST_READ_TOKEN}}]}": "a",
+	} {
+		s, err := settings.Parse("serve.yaml", []byte(text))
+		require.NoError(t, err)
+		err = daemon.Run(t.Context(), daemon.Config{
+			Settings: s, Database: database(t).Config("serve"), Watches: scenarios.Watches(scenarios.Window), Rules: scenarios.RepairRules(scenarios.Window, scenarios.KeepNewest), Log: slog.New(slog.DiscardHandler),
+		})
+		require.ErrorContains(t, err, says, text)
+		require.NotContains(t, fmt.Sprint(err), os.Getenv("TEST_READ_TOKEN"), text)
+	}
+}

@@ -1,0 +1,42 @@
+// Package notify tells people when an invariant of a live database breaks, while it stays broken, and when it holds again: through Slack and through
+// signed webhooks.
+//
+// # Incidents
+//
+// What is told follows from results, not from differences between them. [Notifier.Observe] compares the result of a look with what was told last,
+// which is kept in an [Outbox]; so it does not matter what happened while nobody looked. A violated result opens an incident, where none is open: it
+// is told as [Broke]. While it lasts, [Changed] is told when the groups are not those that were told last, and not oftener than Config.Update. Held
+// results end it: it is told as [Healed], after Config.Heal good looks in a row that span Config.HealFor at least. An unknown result says nothing, and
+// neither heals nor breaks nor interrupts a row of good looks. A result that is older than what was told last is left aside: another instance has seen
+// more.
+//
+// # Delivery
+//
+// The state of an incident and the messages about it, one for each destination, are written in one transaction, and sent after that. Each message has a
+// delivery id, which is the same at each attempt: a receiver gets every message at least once, and knows by the id what it has. What a destination
+// refuses with 408, 429 or 5xx, or what does not get through, is tried again, for ever, with growing pauses; messages of one destination stay in order,
+// so one that is not taken holds up those behind it, and no other destination. Another 4xx, and a redirect, is final: the message is dead until the
+// address or the secret of its destination is another one at a start. Dead messages are dropped after 30 days, and the oldest of more than
+// 100 at once.
+//
+// What waits is brought up to date rather than told late. A message that cannot have arrived (its destination could not be reached, or answered 429 or
+// 503, or it was never tried) takes in what follows it: a waiting Broke tells the latest groups, and when the incident is over before it was told, the
+// two are one message, [BrokeAndHealed]. A waiting Changed is dropped for a later one, or for Healed. A message that may have arrived (the answer was
+// lost, or we were killed) is sent again as it was.
+//
+// # Several instances
+//
+// Any number may share one table, and must have the same destinations: each observes, the first to see something writes it, and one at a time sends to a destination. A state file belongs to
+// one process. Results are compared by the clocks of the machines that looked; clocks that are apart by more than looks are make an instance's
+// results count late, and a time more than a minute ahead is not believed.
+//
+// # What is kept
+//
+// An outbox holds the keys of the groups that were told, 10,000 at most, also where messages hide them, and no URL and no secret. A state file can be read
+// by its owner only.
+//
+// # Slack
+//
+// An incoming webhook can post a message and cannot edit one, so a change is a new short message. Editing would need a bot token and chat.update, which
+// this package does not have.
+package notify

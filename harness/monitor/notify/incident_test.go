@@ -1,0 +1,156 @@
+package notify
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/harness/monitor"
+)
+
+// TestObserve goes through looks, written as "minute:groups", or "minute:?" for unknown, and what is told at each.
+func TestObserve(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		what, looks, want string
+		heal              int
+		healFor           time.Duration
+	}{
+		{what: "nothing", looks: "0: 1:", want: ""},
+		{what: "once", looks: "0:a 1:a 2:a", want: "0 broke"},
+		{what: "heals", looks: "0:a 1: 2:", want: "0 broke, 1 healed"},
+		{what: "again", looks: "0:a 1: 2:a 3:", want: "0 broke, 1 healed, 2 broke, 3 healed"},
+		{what: "too early for a change", looks: "0:a 5:ab 14:abc", want: "0 broke"},
+		{what: "changes are one", looks: "0:a 5:ab 14:abc 15:abc 20:a 30:a", want: "0 broke, 15 changed +2 -0, 30 changed +0 -2"},
+		{what: "back as it was", looks: "0:a 5:ab 15:a", want: "0 broke"},
+		{what: "others", looks: "0:a 15:b", want: "0 broke, 15 changed +1 -1"},
+		{what: "unknown neither heals nor breaks", looks: "0:? 1:a 2:? 3:a 4: 5:?", want: "1 broke, 4 healed"},
+		{what: "damped", looks: "0:a 1: 2:a 3: 4: 5: 6:", want: "0 broke, 5 healed", heal: 3},
+		{what: "damped, unknown does not interrupt", looks: "0:a 1: 2:? 3: 4:", want: "0 broke, 3 healed", heal: 2},
+		{what: "damped by time", looks: "0:a 1: 5: 6: 10: 11:", want: "0 broke, 11 healed", healFor: 10 * time.Minute},
+		{what: "damped by time, broken meanwhile", looks: "0:a 1: 5:a 6: 11: 16:", want: "0 broke, 16 healed", healFor: 10 * time.Minute},
+		{what: "one look twice", looks: "0:a 1: 1: 1: 2:", want: "0 broke, 2 healed", heal: 2},
+		{what: "older looks", looks: "5:a 4: 6: 5:a", want: "5 broke, 6 healed"},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			config, err := Config{Destinations: quick("http://localhost").Destinations, Heal: c.heal, HealFor: c.healFor}.resolve()
+			require.NoError(t, err)
+			var told []string
+			var b Book
+			for look := range strings.FieldsSeq(c.looks) {
+				minute, keys, _ := strings.Cut(look, ":")
+				var n int
+				_, err := fmt.Sscan(minute, &n)
+				require.NoError(t, err)
+				r := result(n)
+				if keys == "?" {
+					r.Verdict = history.Unknown
+				} else if keys != "" {
+					r = result(n, strings.Split(keys, "")...)
+				}
+				config.observe(&b, r, r.Checked)
+				for _, m := range b.Queue {
+					text := fmt.Sprintf("%d %s", n, m.Event.Type)
+					if m.Event.Type == Changed {
+						text += fmt.Sprintf(" +%d -%d", *m.Event.New, *m.Event.Gone)
+					}
+					told = append(told, text)
+				}
+				b.Queue = nil // it is delivered
+			}
+			require.Equal(t, c.want, strings.Join(told, ", "))
+		})
+	}
+}
+
+// TestUpToDate lets several things happen before anything is delivered.
+func TestUpToDate(t *testing.T) {
+	t.Parallel()
+	config, err := Config{Destinations: quick("http://localhost").Destinations, Update: -1}.resolve()
+	require.NoError(t, err)
+	type step struct {
+		look monitor.Result
+		then func(*Message) // what happens to the first message
+	}
+	claimed := func(m *Message) { m.begin() }
+	refused := func(m *Message) { m.begin(); *m, _ = m.finish(m.Claim, Outcome{Why: "503"}) }
+	over := func(m *Message) { *m, _ = m.finish(m.Claim, Outcome{Why: "503"}) }
+	doubtful := func(m *Message) { m.begin(); *m, _ = m.finish(m.Claim, Outcome{Why: "no answer", Doubt: true}) }
+	dead := func(m *Message) { m.begin(); *m, _ = m.finish(m.Claim, Outcome{Why: "410", Dead: true, Address: "x"}) }
+	for _, c := range []struct {
+		what  string
+		steps []step
+		want  string
+	}{
+		{"all before the first attempt", []step{{result(0, "a"), nil}, {result(1, "a", "b"), nil}, {result(2), nil}}, "broke-and-healed 2"},
+		{"changes", []step{{result(0, "a"), nil}, {result(1, "a", "b"), nil}, {result(2, "a", "b", "c"), nil}}, "broke 3"},
+		{"refused", []step{{result(0, "a"), refused}, {result(1), nil}}, "broke-and-healed 1"},
+		{"perhaps arrived", []step{{result(0, "a"), doubtful}, {result(1, "a", "b"), nil}, {result(2), nil}}, "broke 1, healed 2"},
+		{"under way", []step{{result(0, "a"), claimed}, {result(1, "a", "b"), nil}, {result(2, "b"), nil}}, "broke 1, changed 1"},
+		{"under way, then refused", []step{{result(0, "a"), claimed}, {result(1, "a", "b"), over}, {result(2), nil}}, "broke-and-healed 2"},
+		{"under way, then in doubt", []step{{result(0, "a"), claimed}, {result(1, "a", "b"), doubtful}, {result(2), nil}}, "broke 1, healed 2"},
+		{"twice", []step{{result(0, "a"), nil}, {result(1), nil}, {result(2, "a", "b"), nil}, {result(3), nil}}, "broke-and-healed 1, broke-and-healed 2"},
+		{"dead", []step{{result(0, "a"), dead}, {result(1), nil}}, "broke 1 dead, healed 1"},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			var b Book
+			ids := map[string]bool{}
+			for _, s := range c.steps {
+				config.observe(&b, s.look, s.look.Checked)
+				if s.then != nil {
+					s.then(&b.Queue[0])
+				}
+				for _, m := range b.Queue {
+					ids[m.Event.ID] = true
+				}
+			}
+			var told []string
+			for _, m := range b.Queue {
+				n := m.Event.Now.Groups
+				if m.Event.Healed != nil {
+					n = m.Event.Most.Groups
+				}
+				text := fmt.Sprintf("%s %d", m.Event.Type, n)
+				if m.Dead {
+					text += " dead"
+				}
+				told = append(told, text)
+				require.Contains(t, m.Event.Text, m.Event.counts(), "the text is of what is told")
+				require.Contains(t, m.Event.Text, m.Event.title())
+			}
+			require.Equal(t, c.want, strings.Join(told, ", "))
+		})
+	}
+	t.Run("too many dead", func(t *testing.T) {
+		var b Book
+		for minute := range 250 {
+			r := result(minute)
+			if minute%2 == 0 {
+				r = result(minute, "a")
+			}
+			config.observe(&b, r, r.Checked)
+			dead(&b.Queue[len(b.Queue)-1])
+		}
+		require.Len(t, b.Queue, graves+1)
+		require.Equal(t, Healed, b.Queue[graves].Event.Type)
+		require.Equal(t, base.Add(249*time.Minute), b.Queue[graves].Event.Seen)
+	})
+	t.Run("revived", func(t *testing.T) {
+		var b Book
+		config.observe(&b, result(0, "a"), base)
+		dead(&b.Queue[0])
+		config.observe(&b, result(1), base)
+		revive(&b, "ops", "x", base)
+		require.Len(t, b.Queue, 2, "the same address would not have it either")
+		revive(&b, "ops", "y", base)
+		require.Len(t, b.Queue, 1)
+		require.Equal(t, BrokeAndHealed, b.Queue[0].Event.Type)
+		dead(&b.Queue[0])
+		revive(&b, "ops", "x", base.Add(buried+time.Hour))
+		require.Empty(t, b.Queue)
+	})
+}

@@ -1,0 +1,341 @@
+package notify
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-pg/interlock/harness/server"
+	"github.com/interlock-pg/interlock/harness/server/servertest"
+)
+
+// told writes a message of a watch.
+func told(t testing.TB, outbox Outbox, watch, id string) {
+	t.Helper()
+	require.NoError(t, outbox.Update(t.Context(), watch, func(b *Book) {
+		b.State.Incident = id
+		b.Queue = append(b.Queue, Message{Destination: "ops", Watch: watch, Event: Event{Format: Format, ID: id, Type: Broke, Incident: id}, Due: base})
+	}))
+}
+
+// TestOutbox is what each outbox keeps to.
+func TestOutbox(t *testing.T) {
+	everywhere(t, func(t *testing.T, p place) {
+		ctx := t.Context()
+		outbox := p.open(t)
+		state, err := outbox.Read(ctx, "w")
+		require.NoError(t, err)
+		require.Zero(t, state)
+		c, err := outbox.Claim(ctx, "ops", base, time.Minute)
+		require.NoError(t, err)
+		require.Zero(t, c)
+
+		for i, id := range []string{"1", "2", "3"} {
+			told(t, outbox, []string{"w", "v"}[i%2], id)
+		}
+		state, err = outbox.Read(ctx, "w")
+		require.NoError(t, err)
+		require.Equal(t, "3", state.Incident)
+		c, err = outbox.Claim(ctx, "ops", base.Add(-time.Second), time.Minute)
+		require.NoError(t, err)
+		require.Equal(t, base, c.Due.UTC(), "it is too early")
+
+		first, err := outbox.Claim(ctx, "ops", base, time.Hour)
+		require.NoError(t, err)
+		require.Equal(t, "1", first.Message.Event.ID)
+		require.Equal(t, 3, first.Queued)
+		c, err = outbox.Claim(ctx, "ops", base, time.Hour)
+		require.NoError(t, err)
+		require.True(t, c.Taken, "one at a time")
+		require.Nil(t, c.Message)
+
+		require.NoError(t, outbox.Finish(ctx, *first.Message, Outcome{Why: "down", Due: base.Add(time.Minute)}))
+		c, err = outbox.Claim(ctx, "ops", base, time.Hour)
+		require.NoError(t, err)
+		require.Nil(t, c.Message, "none overtakes another")
+		require.Equal(t, base.Add(time.Minute), c.Due.UTC())
+		again, err := outbox.Claim(ctx, "ops", base.Add(time.Minute), time.Hour)
+		require.NoError(t, err)
+		require.Equal(t, 1, again.Message.Attempts)
+		require.False(t, again.Message.Doubt)
+		require.NoError(t, outbox.Finish(ctx, *first.Message, Outcome{Dead: true}), "somebody else has it: nothing")
+		require.NoError(t, outbox.Finish(ctx, *again.Message, Outcome{Dead: true, Address: "x", Why: "gone"}))
+		watches, err := outbox.Dead(ctx, "ops")
+		require.NoError(t, err)
+		require.Equal(t, []string{"w"}, watches)
+
+		for _, want := range []string{"2", "3"} {
+			c, err = outbox.Claim(ctx, "ops", base, time.Hour)
+			require.NoError(t, err)
+			require.Equal(t, want, c.Message.Event.ID)
+			require.NoError(t, outbox.Finish(ctx, *c.Message, Outcome{Delivered: true}))
+		}
+		c, err = outbox.Claim(ctx, "ops", base, time.Hour)
+		require.NoError(t, err)
+		require.Equal(t, Claim{Dead: 1}, c)
+		require.NoError(t, outbox.Close())
+
+		outbox = p.open(t)
+		require.NoError(t, outbox.Update(ctx, "w", func(b *Book) {
+			require.Len(t, b.Queue, 1)
+			require.Equal(t, "gone", b.Queue[0].Why)
+			b.Queue = nil
+		}))
+		c, err = outbox.Claim(ctx, "ops", base, time.Hour)
+		require.NoError(t, err)
+		require.Zero(t, c)
+	})
+}
+
+// TestLeaseEnds has an instance that claims a message and is never heard of again.
+func TestLeaseEnds(t *testing.T) {
+	everywhere(t, func(t *testing.T, p place) {
+		ctx := t.Context()
+		outbox := p.open(t)
+		told(t, outbox, "w", "1")
+		lost, err := outbox.Claim(ctx, "ops", base, time.Millisecond)
+		require.NoError(t, err)
+		require.NotNil(t, lost.Message)
+		require.NoError(t, outbox.Close())
+		outbox = p.open(t)
+		for {
+			c, err := outbox.Claim(ctx, "ops", base, time.Minute)
+			require.NoError(t, err)
+			if c.Message != nil {
+				require.True(t, c.Message.Doubt, "it may have arrived")
+				require.Equal(t, lost.Message.Event.ID, c.Message.Event.ID)
+				break
+			}
+			require.True(t, c.Taken)
+		}
+	})
+}
+
+// TestText has keys and facts of all kinds.
+func TestText(t *testing.T) {
+	everywhere(t, func(t *testing.T, p place) {
+		outbox := p.open(t)
+		config, err := Config{Destinations: quick("http://localhost").Destinations, Source: "제세동기 \u2028 😀 <&>"}.resolve()
+		require.NoError(t, err)
+		r := result(1, "서울-😀", `"'\`, "\u007f\u2028", "")
+		far := time.Date(12000, 1, 1, 0, 0, 0, 0, time.UTC)
+		r.Groups[0].First, r.Groups[0].Last = &far, &base
+		r.Groups[1].Facts = json.RawMessage(`no JSON`)
+		r.Groups[2].Facts = json.RawMessage(`{"a": ["\ud83d\ude00", "😀", null]}`)
+		var want Book
+		require.NoError(t, outbox.Update(t.Context(), "duplicate-sessions", func(b *Book) {
+			config.observe(b, r, base)
+			want = *b
+		}))
+		require.NoError(t, outbox.Close())
+		outbox = p.open(t)
+		require.NoError(t, outbox.Update(t.Context(), "duplicate-sessions", func(b *Book) {
+			for i := range b.Queue {
+				b.Queue[i].Seq = 0
+			}
+			for i := range want.Queue {
+				want.Queue[i].Seq = 0
+			}
+			require.JSONEq(t, jsonOf(want.State), jsonOf(b.State))
+			require.JSONEq(t, jsonOf(want.Queue), jsonOf(b.Queue))
+		}))
+		require.Nil(t, want.Queue[0].Event.Groups[0].First)
+		require.NotNil(t, want.Queue[0].Event.Groups[0].Last)
+		require.Nil(t, want.Queue[0].Event.Groups[1].Facts)
+	})
+}
+
+func TestStateFileIsForOneProcess(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "notify.json")
+	first, err := OpenFile(t.Context(), path)
+	require.NoError(t, err)
+	_, err = OpenFile(t.Context(), path)
+	require.ErrorContains(t, err, "another process has it; try another file")
+	require.NoError(t, first.Close())
+	again, err := OpenFile(t.Context(), path)
+	require.NoError(t, err)
+	require.NoError(t, again.Close())
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+}
+
+func TestStateFileThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	outbox, err := OpenFile(t.Context(), filepath.Join(dir, "notify.json"))
+	require.NoError(t, err)
+	defer outbox.Close()
+	told(t, outbox, "w", "1")
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "notify.json.next"), 0o700)) // in the way
+	err = outbox.Update(t.Context(), "w", func(b *Book) { b.Queue = nil })
+	require.ErrorContains(t, err, "try a directory that can be written")
+	c, err := outbox.Claim(t.Context(), "ops", time.Time{}, 0)
+	require.NoError(t, err)
+	require.Equal(t, 1, c.Queued, "what could not be written did not happen")
+	require.NoError(t, os.Remove(filepath.Join(dir, "notify.json.next")))
+	require.NoError(t, outbox.Update(t.Context(), "w", func(b *Book) { b.Queue = nil }))
+}
+
+func TestStateFileThatIsNone(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"":                            "EOF",
+		"{}":                          "no format",
+		`{"format": 2}`:               "format 2",
+		`{"format": 1} x`:             "something follows",
+		`{"format": 1, "watches": 3}`: "cannot unmarshal",
+		`{"format": 1, "watches": {`:  "unexpected EOF",
+		`{"format": 1, "seq": 1, "watches": {"w": {"queue": [{"seq": 2, "watch": "w"}]}}}`: "does not fit",
+	} {
+		path := filepath.Join(t.TempDir(), "notify.json")
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		_, err := OpenFile(t.Context(), path)
+		require.ErrorContains(t, err, want)
+		require.ErrorContains(t, err, "move it away")
+		after, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.Equal(t, text, string(after))
+	}
+}
+
+// FuzzDocument reads state files: what is read is written and read as the same.
+func FuzzDocument(f *testing.F) {
+	full, _ := os.ReadFile(filepath.Join("testdata", "state.json"))
+	for _, text := range []string{
+		"", "{}", `{"format":1}`, `{"format":1,"seq":-1}`, `{"format":1,"watches":{"":{"state":{}}}}`, `{"format":1,"watches":null} {}`,
+		`{"format":1,"seq":1,"watches":{"w":{"queue":[{"seq":1,"destination":"d","watch":"w","event":{"id":"x","groups":[{"facts":{}}]},"due":"2026-11-10T10:00:00Z"}]}}}`,
+		`{"format":1,"seq":1,"watches":{"w":{"state":{"groups":{"a":-1},"good":-3,"opened":"0000-01-01T00:00:00Z"}}}}`, string(full),
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		doc, err := readDocument(text)
+		if err != nil {
+			return
+		}
+		out, err := json.Marshal(doc)
+		require.NoError(t, err)
+		again, err := readDocument(out)
+		require.NoError(t, err)
+		twice, err := json.Marshal(again)
+		require.NoError(t, err)
+		require.Equal(t, string(out), string(twice))
+		for watch, book := range doc.Watches { // none of it makes us panic
+			for _, m := range book.Queue {
+				jsonOf(m)
+				slackBody(m.Event)
+			}
+			book.Queue = upToDate(book.Queue)
+			r := result(1, "a")
+			r.Watch.Name = watch
+			config, _ := Config{Destinations: quick("http://localhost").Destinations}.resolve()
+			config.observe(&book, r, base)
+			config.observe(&book, result(2), base)
+		}
+	})
+}
+
+func TestOpen(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	_, err := Open(ctx, Store{})
+	require.ErrorContains(t, err, "try a database that can be written, or a state file")
+	nowhere, err := pgx.ParseConfig("postgres://u:verysecret@127.0.0.1:1/d")
+	require.NoError(t, err)
+	_, err = Open(ctx, Store{Database: nowhere, File: filepath.Join(t.TempDir(), "x")})
+	require.ErrorContains(t, err, "try psql")
+	require.NotContains(t, err.Error(), "verysecret")
+
+	db := servertest.Database(t, "")
+	_, err = Open(ctx, Store{Database: db.Config("notify")})
+	require.ErrorIs(t, err, ErrNoTables)
+	file, err := Open(ctx, Store{Database: db.Config("notify"), File: filepath.Join(t.TempDir(), "x")})
+	require.NoError(t, err)
+	require.IsType(t, &File{}, file)
+	require.NoError(t, file.Close())
+	for range 2 {
+		table, err := Open(ctx, Store{Database: db.Config("notify"), Create: true})
+		require.NoError(t, err)
+		require.IsType(t, &Table{}, table)
+		require.NoError(t, table.Close())
+	}
+	table, err := Open(ctx, Store{Database: db.Config("notify")})
+	require.NoError(t, err, "they are there now")
+	require.NoError(t, table.Close())
+}
+
+// readOnly returns a configuration whose transactions are read only.
+func readOnly(db *server.Database) *pgx.ConnConfig {
+	config := db.Config("notify")
+	config.RuntimeParams["default_transaction_read_only"] = "on"
+	return config
+}
+
+// TestThereAndBack breaks while the database can be written, goes on with a file while it cannot, and returns.
+func TestThereAndBack(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	db := servertest.Database(t, "")
+	ops := receive(t, nil)
+	there := Store{Database: db.Config("notify"), Create: true, File: filepath.Join(t.TempDir(), "notify.json")}
+	away := there
+	away.Database = readOnly(db)
+	observe := func(s Store, url string, minute int, keys ...string) {
+		outbox, err := Open(ctx, s)
+		require.NoError(t, err)
+		n, stop := start(t, quick(url), outbox)
+		require.NoError(t, n.Observe(ctx, result(minute, keys...)))
+		if url == ops.URL {
+			settled(t, outbox, "ops")
+		}
+		stop()
+		require.NoError(t, outbox.Close())
+	}
+	nobody, _ := port(t)
+	observe(there, ops.URL, 0, "a")
+	ops.awaitTypes(Broke)
+	observe(away, ops.URL, 1, "a")
+	ops.awaitTypes(Broke)
+	observe(away, ops.URL, 2)
+	ops.awaitTypes(Broke, Healed)
+	observe(there, ops.URL, 3)
+	ops.awaitTypes(Broke, Healed)
+	observe(away, nobody, 4, "b") // cannot be told yet
+	observe(there, ops.URL, 5, "b")
+	all := ops.awaitTypes(Broke, Healed, Broke)
+	require.Equal(t, "b", all[2].Groups[0].Key)
+	observe(there, ops.URL, 6)
+	ops.awaitTypes(Broke, Healed, Broke, Healed)
+	require.False(t, slices.ContainsFunc(all, func(g got) bool { return g.ID == "" }))
+}
+
+// TestNoRight has a role that may not create anything.
+func TestNoRight(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	db := servertest.Database(t, "")
+	conn, err := db.Connect(ctx, "control")
+	require.NoError(t, err)
+	role := "notify_" + db.Name
+	_, err = conn.Exec(ctx, `create role `+pgx.Identifier{role}.Sanitize()+` login`)
+	require.NoError(t, err)
+	defer func() {
+		_, err := conn.Exec(context.Background(), `drop role `+pgx.Identifier{role}.Sanitize())
+		require.NoError(t, err)
+		require.NoError(t, conn.Close(context.Background()))
+	}()
+	config := db.Config("notify")
+	config.User = role
+	_, err = Open(ctx, Store{Database: config, Create: true, File: filepath.Join(t.TempDir(), "x")})
+	require.ErrorContains(t, err, "42501")
+	require.ErrorContains(t, err, "try a role that may create a schema in this database, or a state file")
+}

@@ -1,0 +1,303 @@
+package notify
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// sender sends to one destination.
+type sender struct {
+	*Notifier
+	to     Destination
+	wake   chan struct{}
+	status DestinationStatus // guarded by Notifier.mu
+
+	unfinished func(context.Context) error // the end of an attempt that could not be written; nil: there is none
+}
+
+func newSender(n *Notifier, d Destination) *sender {
+	return &sender{Notifier: n, to: d, wake: make(chan struct{}, 1), status: DestinationStatus{Name: d.Name, Kind: d.Kind, Host: d.host()}}
+}
+
+// newClient follows no redirects: what was signed for one address is not for another.
+func newClient() *http.Client {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = 1
+	transport.IdleConnTimeout = 30 * time.Second
+	return &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// update changes the status.
+func (s *sender) update(change func(*DestinationStatus)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(&s.status)
+}
+
+// run sends until ctx is done.
+func (s *sender) run(ctx context.Context) {
+	revived := false
+	for ctx.Err() == nil {
+		var wait time.Duration
+		var err error
+		if !revived {
+			err = s.revive(ctx)
+			revived = err == nil
+		}
+		if err == nil {
+			wait, err = s.next(ctx)
+		}
+		if err != nil {
+			wait = s.config.Poll
+			if ctx.Err() == nil {
+				s.config.Log.Warn("cannot get at what is to be sent", "destination", s.to.Name, "error", err)
+				s.update(func(d *DestinationStatus) { d.Why = err.Error() })
+			}
+		}
+		if wait <= 0 {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-s.wake:
+		case <-s.config.Clock.After(wait):
+		}
+	}
+}
+
+// revive tries what this destination would not have at another address.
+func (s *sender) revive(ctx context.Context) error {
+	watches, err := s.outbox.Dead(ctx, s.to.Name)
+	for _, watch := range watches {
+		if err == nil {
+			err = s.outbox.Update(ctx, watch, func(b *Book) { revive(b, s.to.Name, s.to.address(), s.config.Clock.Now()) })
+		}
+	}
+	return err
+}
+
+// next sends the next message, and returns how long to wait after that.
+func (s *sender) next(ctx context.Context) (wait time.Duration, err error) {
+	if s.unfinished != nil {
+		if err := s.unfinished(ctx); err != nil {
+			return 0, err
+		}
+		s.unfinished = nil
+	}
+	now := s.config.Clock.Now()
+	claim, err := s.outbox.Claim(ctx, s.to.Name, now, 2*s.config.Timeout)
+	if err != nil {
+		return 0, err
+	}
+	s.update(func(d *DestinationStatus) {
+		d.Queued, d.Dead, d.Elsewhere = claim.Queued, claim.Dead, claim.Taken
+		if claim.Queued == 0 {
+			d.Why, d.Next = "", time.Time{}
+		}
+	})
+	if claim.Message == nil {
+		if claim.Due.IsZero() {
+			return s.config.Poll, nil
+		}
+		return min(s.config.Poll, max(claim.Due.Sub(now), 0)), nil
+	}
+	m := *claim.Message
+	outcome := s.attempt(ctx, m)
+	s.record(m, outcome)
+	finish := func(ctx context.Context) error {
+		ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), finishFor)
+		defer stop()
+		err := s.outbox.Finish(ctx, m, outcome)
+		if err != nil || outcome.Delivered || outcome.Doubt || outcome.Dead {
+			return err
+		}
+		return s.outbox.Update(ctx, m.Watch, func(b *Book) { b.Queue = upToDate(b.Queue) }) // with what came while it was under way
+	}
+	if err := finish(ctx); err != nil {
+		s.unfinished = finish
+		return 0, err
+	}
+	if outcome.Delivered {
+		s.update(func(d *DestinationStatus) { d.Queued-- })
+		return s.pace(ctx), nil
+	}
+	return max(0, outcome.Due.Sub(s.config.Clock.Now())), nil
+}
+
+// finishFor is how long writing the end of an attempt may take.
+const finishFor = 5 * time.Second
+
+// pace waits until the next message may be sent, whoever wakes us.
+func (s *sender) pace(ctx context.Context) time.Duration {
+	if s.config.Pace > 0 {
+		select {
+		case <-ctx.Done():
+		case <-s.config.Clock.After(s.config.Pace):
+		}
+	}
+	return 0
+}
+
+// record says what came of an attempt, in the log and in the status.
+func (s *sender) record(m Message, o Outcome) {
+	log := s.config.Log.With("destination", s.to.Name, "host", s.to.host(), "watch", m.Watch, "event", string(m.Event.Type), "incident", m.Event.Incident,
+		"delivery", m.Event.ID, "attempt", m.Attempts+1)
+	switch {
+	case o.Delivered:
+		log.Info("told")
+	case o.Aborted:
+		log.Info("told perhaps: the attempt was cut short", "why", o.Why)
+	case o.Dead:
+		log.Error("it will not be told", "why", o.Why)
+	default:
+		log.Warn("not told yet", "why", o.Why, "next", o.Due)
+	}
+	s.update(func(d *DestinationStatus) {
+		d.Why, d.Next = o.Why, time.Time{}
+		switch {
+		case o.Delivered:
+			d.Delivered++
+			d.Succeeded = s.config.Clock.Now()
+		case o.Aborted:
+		case o.Dead:
+			d.Failed++
+			d.DeadWhy = o.Why
+			d.Queued, d.Dead = d.Queued-1, d.Dead+1
+		default:
+			d.Failed++
+			d.Next = o.Due
+		}
+	})
+}
+
+// attempt sends a message once.
+func (s *sender) attempt(ctx context.Context, m Message) Outcome {
+	answer, reached, err := s.post(ctx, m.Event)
+	now := s.config.Clock.Now()
+	later := now.Add(s.backoff(m.Attempts + 1))
+	if err != nil {
+		o := Outcome{Doubt: reached, Why: s.to.clean(reason(err)), Due: later}
+		if ctx.Err() != nil {
+			o.Aborted, o.Due = true, now
+		}
+		return o
+	}
+	status := answer.status
+	why := fmt.Sprintf("%s answered %d", s.to.host(), status)
+	if body := s.to.clean(answer.body); body != "" {
+		why += ": " + body
+	}
+	switch {
+	case status >= 200 && status < 300:
+		return Outcome{Delivered: true}
+	case status >= 300 && status < 400:
+		return Outcome{Dead: true, Address: s.to.address(), Why: why + "; redirects are not followed: try the address that it leads to"}
+	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
+		if asked := retryAfter(answer.retryAfter, now); asked.After(later) {
+			later = asked
+		}
+		return Outcome{Why: why, Due: later}
+	case status >= 500 || status == http.StatusRequestTimeout || status < 200:
+		return Outcome{Doubt: true, Why: why, Due: later}
+	default:
+		return Outcome{Dead: true, Address: s.to.address(), Why: why + "; try another URL, or another secret, for destination " + s.to.Name}
+	}
+}
+
+// answer is what a receiver answered.
+type answer struct {
+	status     int
+	retryAfter string
+	body       string // the beginning
+}
+
+// post sends an event, and returns the answer, and whether there was a connection on which it may have arrived.
+func (s *sender) post(ctx context.Context, e Event) (_ answer, reached bool, err error) {
+	ctx, stop := context.WithTimeout(ctx, s.config.Timeout)
+	defer stop()
+	var connected atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
+	var body []byte
+	if s.to.Kind == Slack {
+		body = slackBody(e)
+	} else {
+		body, _ = json.Marshal(e) // facts were checked
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, string(s.to.URL), bytes.NewReader(body))
+	if err != nil {
+		return answer{}, false, err
+	}
+	request.Header.Set("Content-Type", "application/json; charset=utf-8")
+	request.Header.Set("User-Agent", "interlock")
+	if s.to.Kind == Webhook {
+		request.Header.Set(SignatureHeader, Sign(string(s.to.Secret), body, s.config.Clock.Now()))
+		request.Header.Set(DeliveryHeader, e.ID)
+		request.Header.Set(EventHeader, string(e.Type))
+	}
+	response, err := s.client.Do(request)
+	if err != nil {
+		return answer{}, connected.Load(), err
+	}
+	defer response.Body.Close()
+	text, _ := io.ReadAll(io.LimitReader(response.Body, 4096)) // the status is what counts
+	return answer{response.StatusCode, response.Header.Get("Retry-After"), string(text)}, true, nil
+}
+
+// backoff returns how long to wait after so many attempts.
+func (s *sender) backoff(attempts int) time.Duration {
+	wait := s.config.Backoff
+	for range min(attempts-1, 62) {
+		if wait *= 2; wait >= s.config.MaxBackoff || wait <= 0 {
+			break
+		}
+	}
+	wait = min(wait, s.config.MaxBackoff)
+	return wait/2 + time.Duration(s.config.Random()*float64(wait-wait/2))
+}
+
+// longest is how long a receiver may ask us to wait.
+const longest = 24 * time.Hour
+
+// retryAfter reads the header of that name: seconds, or a date. Zero: it says nothing.
+func retryAfter(header string, now time.Time) time.Time {
+	header = strings.TrimSpace(header)
+	if seconds, err := strconv.ParseUint(header, 10, 63); err == nil {
+		return now.Add(time.Duration(min(seconds, uint64(longest/time.Second))) * time.Second)
+	} else if errors.Is(err, strconv.ErrRange) {
+		return now.Add(longest)
+	}
+	at, err := http.ParseTime(header)
+	if err != nil || at.Before(now) {
+		return time.Time{}
+	}
+	if at.After(now.Add(longest)) {
+		return now.Add(longest)
+	}
+	return at
+}
+
+// reason is what went wrong, without the URL, which net/http puts in front of it.
+func reason(err error) string {
+	var outer *url.Error
+	if errors.As(err, &outer) {
+		err = outer.Err
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "there was no answer in time"
+	}
+	return err.Error()
+}
