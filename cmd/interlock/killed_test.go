@@ -47,7 +47,7 @@ func TestKilled(t *testing.T) {
 	}
 	t.Logf("the same moments again: %s=%d go test -run %s ./cmd/interlock", killSeed, seed, t.Name())
 	program := build(t)
-	repairs, theirs := times/2, times*3/10
+	repairs, theirs, explored := times/2, times*3/10, times/5
 	own := times - repairs - theirs
 	for stream, kind := range []struct {
 		name  string
@@ -57,6 +57,7 @@ func TestKilled(t *testing.T) {
 		{"repair", repairs, (*killer).repair},
 		{"gate on a server of the user's", theirs, (*killer).gateThere},
 		{"gate on a server of its own", own, (*killer).gateOwn},
+		{"explore an application", explored, (*killer).explore},
 	} {
 		t.Run(kind.name, func(t *testing.T) {
 			t.Parallel()
@@ -67,7 +68,6 @@ func TestKilled(t *testing.T) {
 
 const (
 	killSeed   = "INTERLOCK_TEST_KILL_SEED" // decides the moments; without it, the time does
-	markedBy   = "INTERLOCK_TEST_KILLED"    // in the environment of all that a killed program started
 	goneBy     = 20 * time.Second           // far more than anything takes that ends by itself
 	everySoOft = 5 * time.Millisecond
 )
@@ -208,7 +208,7 @@ func (k *killer) gateOwn(t *testing.T, kills int) {
 	srv := servertest.Server(t)
 	command := []string{
 		"gate", "--migrations", gooseDirectory(t), "--skip", "after", "--rows", "100",
-		"--postgres", srv.Provider, "--pg-version", strconv.Itoa(srv.Version / 10000),
+		"--postgres", srv.Provider, "--pg-version", versionOf(srv),
 	}
 	took := k.run(t, command...)
 	running := 0
@@ -223,6 +223,28 @@ func (k *killer) gateOwn(t *testing.T, kills int) {
 	}
 	t.Logf("a gate takes %v; %d of %d had a server", took.Round(time.Millisecond), running, kills)
 }
+
+// explore kills searches of an application that they have built and started.
+func (k *killer) explore(t *testing.T, kills int) {
+	srv := servertest.Server(t)
+	target, err := filepath.Abs("../../scenarios/inspection-api/go-fixed-sessions.yaml")
+	require.NoError(t, err)
+	command := []string{"explore", "--target", target, "--postgres", srv.Provider, "--pg-version", versionOf(srv)}
+	took := k.run(t, command...)
+	running := 0
+	for n := range kills {
+		t.Run(fmt.Sprint(n+1), func(t *testing.T) {
+			killed := k.kill(t, took, command...)
+			if len(killed.dirs) > 0 {
+				running++
+			}
+			killed.requireGone(t)
+		})
+	}
+	t.Logf("a search takes %v; %d of %d had a server", took.Round(time.Millisecond), running, kills)
+}
+
+func versionOf(srv *server.Server) string { return strconv.Itoa(srv.Version / 10000) }
 
 // killer runs the program, and kills it.
 type killer struct {
@@ -247,12 +269,18 @@ type started struct {
 }
 
 func (k *killer) start(t *testing.T, args []string) *started {
+	s := k.prepare(t, args)
+	require.NoError(t, s.Start())
+	return s
+}
+
+// prepare makes ready what start starts.
+func (k *killer) prepare(t *testing.T, args []string) *started {
 	dir := t.TempDir() // no other has it
-	s := &started{mark: markedBy + "=" + dir, dirs: map[string]bool{}}
+	s := &started{mark: "PATH=" + os.Getenv("PATH") + string(os.PathListSeparator) + dir, dirs: map[string]bool{}}
 	s.Cmd = exec.Command(k.path, args...)
 	s.Dir, s.Env = dir, append(os.Environ(), s.mark)
 	s.Stdout, s.Stderr = &s.said, &s.said
-	require.NoError(t, s.Start())
 	return s
 }
 

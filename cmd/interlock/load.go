@@ -18,6 +18,7 @@ import (
 
 type loadCommand struct {
 	Scenarios []string `arg:"" optional:"" help:"Scenarios (sessions) or defences (sessions/advisory) to measure side by side; none: those that are safe, beside none."`
+	Target    []string `help:"Measure an application instead, in any language, as a target file tells (docs/TARGET.md); given several times, their applications side by side." placeholder:"FILE" sep:"none"`
 	schema
 	At      []int64 `help:"Measure at these migrations: 1,2,3. Without it: none at the first, the others at the last." placeholder:"VERSION" sep:"," group:"Migrations"`
 	Against string  `help:"What the others of its scenario are compared with, as sessions/none or none. Without it: none, or the first." placeholder:"DEFENCE"`
@@ -29,9 +30,9 @@ type loadCommand struct {
 	For      time.Duration `help:"How long to measure, all together." default:"30s" group:"Load"`
 	Warmup   time.Duration `help:"How long each runs before it is measured." default:"250ms" group:"Load"`
 	Slice    time.Duration `help:"How long each runs before it is the next one's turn." default:"100ms" group:"Load"`
-	Devices  int           `help:"Over how many devices the operations spread; 1 is one hot device." default:"100" group:"Load"`
+	Devices  int           `help:"Over how many devices the operations spread; 1 is one hot device. Default: 100." placeholder:"N" group:"Load"`
 	Zipf     float64       `help:"How unevenly: 0 is evenly; with 1, the second device is asked for half as often as the first." default:"0" group:"Load"`
-	Rows     int           `help:"Rows in each table before." default:"10000" group:"Load"`
+	Rows     int           `help:"Rows in each table before. Default: 10,000." placeholder:"N" group:"Load"`
 	Seed     int64         `help:"Seed of the operations and of the order of turns. Without it, one is chosen and printed." placeholder:"N" group:"Load"`
 
 	Require   []string `help:"A threshold that each must meet, as 'p99 < 50ms', 'throughput > 500/s' or 'sessions/constraint: failed == 0'; may be given several times." placeholder:"THRESHOLD" sep:"none" group:"Judging"`
@@ -47,11 +48,13 @@ func (c *loadCommand) Run(ctx context.Context, out *output, pg *postgres) error 
 	if err != nil {
 		return err
 	}
-	set, err := c.open()
-	if err != nil {
-		return err
+	var set migrationSet
+	if len(c.Target) > 0 {
+		set, err = c.applications(&config)
+	} else {
+		set, err = c.scenarios(&config)
 	}
-	if config.Measure, err = c.measure(set); err != nil {
+	if err != nil {
 		return err
 	}
 	if c.Baseline != "" {
@@ -97,7 +100,7 @@ func (c *loadCommand) Run(ctx context.Context, out *output, pg *postgres) error 
 func (c *loadCommand) config() (harness.LoadConfig, error) {
 	config := harness.LoadConfig{Tolerance: c.Tolerance}
 	switch {
-	case c.Clients < 1 || c.Devices < 1 || c.Rows < 1:
+	case c.Clients < 1 || c.Devices < 0 || c.Rows < 0:
 		return config, usage("--clients, --devices and --rows must be at least 1")
 	case c.For <= 0 || c.Warmup <= 0 || c.Slice < 10*time.Millisecond:
 		return config, usage("--for and --warmup must be more than 0, and --slice at least 10ms")
@@ -151,6 +154,48 @@ func ramp(says string) (clients []int, err error) {
 		return nil, wrong
 	}
 	return clients, nil
+}
+
+// applications has the load measure those of target files. All of their invariants must hold.
+func (c *loadCommand) applications(config *harness.LoadConfig) (migrationSet, error) {
+	switch {
+	case len(c.Scenarios) > 0:
+		return migrationSet{}, usage("--target says what to measure; try it without %s, and --target before each further file", c.Scenarios[0])
+	case c.Migrations != "" || c.Layout != "" || len(c.At) > 0:
+		return migrationSet{}, usage("--target says on which migrations to measure; try it without --migrations, --layout and --at")
+	case c.Devices != 0 || c.Zipf != 0 || c.Rows != 0:
+		return migrationSet{}, usage("--devices, --zipf and --rows shape Interlock's own scenarios; try the generators and the reset of the target file")
+	}
+	var set migrationSet
+	listens := map[string]string{}
+	for _, path := range c.Target {
+		t, err := openTarget(path)
+		if err != nil {
+			return set, err
+		}
+		if i := slices.IndexFunc(config.Measure, func(m harness.Measured) bool { return m.Workload.FullName() == t.workload.FullName() }); i >= 0 {
+			return set, usage("%s and %s are both called %s; try another name in one of them", c.Target[i], path, t.workload.FullName())
+		}
+		if other := listens[t.listen]; t.listen != "" && other != "" {
+			return set, usage("the applications of %s and %s are both told that Postgres is at %s; try another listen in one of them", other, path, t.listen)
+		}
+		listens[t.listen] = path
+		if set.target == "" {
+			set = t.set
+		}
+		config.Measure = append(config.Measure, harness.Measured{Workload: t.workload, Stage: t.stage, Whose: path})
+	}
+	set.target = strings.Join(c.Target, ", ")
+	return set, c.base(config.Measure)
+}
+
+// scenarios has the load measure scenarios of Interlock's own.
+func (c *loadCommand) scenarios(config *harness.LoadConfig) (migrationSet, error) {
+	set, err := c.open()
+	if err == nil {
+		config.Measure, err = c.measure(set)
+	}
+	return set, err
 }
 
 // measure returns what is measured side by side.

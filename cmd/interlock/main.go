@@ -49,12 +49,15 @@ func usage(format string, args ...any) error { return exit{exitUsage, fmt.Errorf
 type commandLine struct {
 	Run     runCommand     `cmd:"" help:"Spin up Postgres, apply the migrations, race the scenarios, check the invariants, write the reports."`
 	Explore exploreCommand `cmd:"" help:"Run every order of steps that Postgres can tell apart: find the race, or prove that there is none."`
+	Init    initCommand    `cmd:"" help:"Write a target file for the application in this directory, by looking and asking."`
 	Load    loadCommand    `cmd:"" help:"Measure what each defence costs, side by side, and whether it holds at the rate that you expect."`
 	Gate    gateCommand    `cmd:"" help:"Run migrations in every situation that production will put them in, and say whether they may ship."`
+	Proxy   proxyCommand   `cmd:"" help:"Stand between your application and Postgres: tell every step, or let you play a race by hand."`
 	Spec    specCommand    `cmd:"" help:"Run PostgreSQL isolation specs, and print what isolationtester prints."`
 	Replay  replayCommand  `cmd:"" help:"Repeat a counterexample that a run wrote to a file."`
 	Check   checkCommand   `cmd:"" help:"Check the invariants of an existing database, read only."`
 	Repair  repairCommand  `cmd:"" help:"Resolve what breaks the invariants of an existing database, archiving every row that changes."`
+	Serve   serveCommand   `cmd:"" help:"Watch the invariants of a live database: API, page, metrics, messages, scheduled repair."`
 	Report  reportCommand  `cmd:"" help:"Render a run file again, offline."`
 	List    listCommand    `cmd:"" help:"List the scenarios, their defences and the invariants."`
 	Doctor  doctorCommand  `cmd:"" help:"Try each way to get a Postgres on this machine."`
@@ -76,7 +79,11 @@ type output struct {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // nohup
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once; what it started ends with it all the same
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }

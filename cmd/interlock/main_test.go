@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -35,41 +38,54 @@ func (t tests) Run() int {
 	return code
 }
 
-// The scripts in testdata/script run the real program. Beside testscript's own commands there are
+// The scripts in testdata/script run the real program; $API is where the reference application is. Beside testscript's own commands there are
 //
-//	exits CODE interlock ARGS…	runs the program, which must end with this exit code
+//	exits CODE interlock ARGS…	runs the program, which must end with this exit code, or one of several (1,4)
 //	database NAME VERSION [SQL]	makes a database with our migrations up to VERSION, runs SQL on it, and sets $NAME to its DSN
 //	embedded-migrations DIR	writes our migrations to files
+//	reference-application DIR	writes the reference application in Go to files, as a module of its own, with its OpenAPI file
 //	dump NAME FILE	writes the rows of the database $NAME to a file, as pg_dump --data-only does
 //	capture NAME REGEXP	sets $NAME to what the first group of REGEXP is in the last standard error
+//	free NAME	sets $NAME to a port at which nobody listens
+//	taken NAME	sets $NAME to one at which somebody does
+//	listening NETWORK ADDRESS	waits until somebody does
+//	via NAME DSN HOST PORT	sets $NAME to a DSN that differs from DSN in host and port
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
-			for _, name := range []string{"INTERLOCK_TEST_VERSION", "INTERLOCK_CACHE", "XDG_CACHE_HOME", "HOME"} { // the cache is shared
+			for _, name := range []string{"INTERLOCK_TEST_VERSION", "INTERLOCK_CACHE", "XDG_CACHE_HOME", "HOME", "GORACE"} { // the cache is shared
 				if value, ok := os.LookupEnv(name); ok {
 					env.Setenv(name, value)
 				}
 			}
-			return nil
+			api, err := filepath.Abs("../../scenarios/inspection-api")
+			env.Setenv("API", api)
+			return err
 		},
 		Condition: func(cond string) (bool, error) {
 			return cond == "check" && servertest.Thorough(), nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "database": database, "embedded-migrations": embeddedMigrations, "capture": capture, "dump": dump,
+			"reference-application": referenceApplication,
+			"free":                  free, "taken": taken, "listening": listening, "via": via,
 		},
 	})
 }
 
 func exits(ts *testscript.TestScript, _ bool, args []string) {
-	want, err := strconv.Atoi(args[0])
-	ts.Check(err)
+	var wanted []int
+	for code := range strings.SplitSeq(args[0], ",") {
+		want, err := strconv.Atoi(code)
+		ts.Check(err)
+		wanted = append(wanted, want)
+	}
 	version := ts.Getenv("INTERLOCK_TEST_VERSION")
 	if version != "" && len(args) > 2 && slices.Contains([]string{"run", "explore", "replay", "gate"}, args[2]) && !slices.Contains(args, "--pg-version") {
 		args = append(args, "--pg-version", version)
 	}
-	err = ts.Exec(args[1], args[2:]...)
+	err := ts.Exec(args[1], args[2:]...)
 	got := 0
 	var exit *exec.ExitError
 	switch {
@@ -78,8 +94,8 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	case err != nil:
 		ts.Fatalf("%v", err)
 	}
-	if got != want {
-		ts.Fatalf("exit code %d, want %d", got, want)
+	if !slices.Contains(wanted, got) {
+		ts.Fatalf("exit code %d, want %s", got, args[0])
 	}
 }
 
@@ -116,6 +132,25 @@ func embeddedMigrations(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+func referenceApplication(ts *testscript.TestScript, _ bool, args []string) {
+	dir := ts.MkAbs(args[0])
+	const api = "../../scenarios/inspection-api/"
+	for _, from := range []string{"../../go.*", api + "go/*.go", api + "seed.sql", api + "openapi.yaml", api + "migrations/*.sql"} {
+		files, err := filepath.Glob(from)
+		ts.Check(err)
+		for _, file := range files {
+			to := filepath.Join(dir, filepath.Base(file))
+			if parent := filepath.Dir(file); filepath.Base(parent) == "migrations" {
+				to = filepath.Join(dir, "migrations", filepath.Base(file))
+			}
+			text, err := os.ReadFile(file)
+			ts.Check(err)
+			ts.Check(os.MkdirAll(filepath.Dir(to), 0o755))
+			ts.Check(os.WriteFile(to, text, 0o644))
+		}
+	}
+}
+
 func dump(ts *testscript.TestScript, _ bool, args []string) {
 	ctx := context.Background()
 	conn, err := pgx.Connect(ctx, ts.Getenv(args[0]))
@@ -143,6 +178,48 @@ func capture(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("no match for %s in standard error", args[1])
 	}
 	ts.Setenv(args[0], found[1])
+}
+
+func free(ts *testscript.TestScript, _ bool, args []string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Setenv(args[0], strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+	ts.Check(l.Close())
+}
+
+func taken(ts *testscript.TestScript, _ bool, args []string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Defer(func() { l.Close() })
+	ts.Setenv(args[0], strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+}
+
+func listening(ts *testscript.TestScript, _ bool, args []string) {
+	address := args[1]
+	if args[0] == "unix" {
+		address = ts.MkAbs(address)
+	}
+	ts.Check(awaitListener(args[0], address))
+}
+
+// awaitListener waits until somebody listens at an address.
+func awaitListener(network, address string) error {
+	for deadline := time.Now().Add(goneBy); ; time.Sleep(everySoOft) {
+		conn, err := net.Dial(network, address)
+		if err == nil {
+			return conn.Close()
+		}
+		if time.Now().After(deadline) {
+			return err
+		}
+	}
+}
+
+func via(ts *testscript.TestScript, _ bool, args []string) {
+	u, err := url.Parse(args[1])
+	ts.Check(err)
+	u.Host, u.RawQuery = "", url.Values{"host": {args[2]}, "port": {args[3]}}.Encode()
+	ts.Setenv(args[0], u.String())
 }
 
 func TestRedact(t *testing.T) {

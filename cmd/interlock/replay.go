@@ -14,17 +14,25 @@ import (
 )
 
 type replayCommand struct {
-	File string `arg:"" help:"A file that a run wrote, as interlock-out/sessions-none-at-1-S1.json; '-' is standard input."`
-	As   string `help:"Print it for another tool instead: psql (a script for one terminal a client), spec (for isolationtester), or go (a regression test)." enum:",psql,spec,go" default:"" placeholder:"TOOL"`
+	File   string `arg:"" help:"A file that a run wrote, as interlock-out/sessions-none-at-1-S1.json; '-' is standard input."`
+	As     string `help:"Print it for another tool instead: psql (a script for one terminal a client), spec (for isolationtester), or go (a regression test)." enum:",psql,spec,go" default:"" placeholder:"TOOL"`
+	Times  int    `help:"How often a recorded order is executed." default:"10" placeholder:"N"`
+	Target string `help:"The target file of a recorded application, if it is not where it was." placeholder:"FILE"`
 	schema
 }
 
 func (c *replayCommand) Run(ctx context.Context, out *output, pg *postgres) error {
+	if c.Times < 1 {
+		return usage("--times %d: it must be at least 1", c.Times)
+	}
 	recorded, err := readRun(c.File)
 	if err != nil {
 		return err
 	}
-	if c.Migrations == "" {
+	if c.Target == "" {
+		c.Target = recorded.Target
+	}
+	if c.Migrations == "" && c.Target == "" {
 		c.Migrations, c.Layout = recorded.MigrationsDir, recorded.Layout
 	}
 	set, err := c.open()
@@ -42,8 +50,15 @@ func (c *replayCommand) Run(ctx context.Context, out *output, pg *postgres) erro
 	for _, version := range set.Versions() {
 		stages = append(stages, set.stage(version))
 	}
+	if c.Target != "" {
+		t, err := openTarget(c.Target)
+		if err != nil {
+			return err
+		}
+		set, workloads, stages = t.set, []harness.Workload{t.workload}, []harness.Stage{t.stage}
+	}
 	for _, cell := range recorded.Cells {
-		if len(cell.Counterexamples) == 0 {
+		if len(cell.Counterexamples) == 0 || c.Target != "" {
 			continue
 		}
 		example := cell.Counterexamples[0]
@@ -60,7 +75,7 @@ func (c *replayCommand) Run(ctx context.Context, out *output, pg *postgres) erro
 	if err != nil {
 		return err
 	}
-	result, err := harness.Replay(ctx, harness.Config{Server: srv, Stages: stages, Workloads: workloads}, recorded)
+	result, err := harness.Replay(ctx, harness.Config{Server: srv, Stages: stages, Workloads: workloads, Repeats: c.Times}, recorded)
 	set.describe(&result)
 	result.Command = redactAll(os.Args)
 	if err == nil {

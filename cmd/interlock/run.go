@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,50 +20,80 @@ import (
 
 type runCommand struct {
 	Scenarios []string `arg:"" optional:"" help:"What to run, as sessions or sessions/advisory; all by default. 'interlock list' names them." name:"scenario"`
+	Target    string   `help:"Run an application instead, in any language, as a target file tells (docs/TARGET.md): the orders of its own statements, then generated requests." placeholder:"FILE"`
 	schema
 	At      int64         `help:"Stop at this migration, instead of running at each of them (or, of a directory of yours, at the last)." placeholder:"VERSION" group:"Migrations"`
 	Seed    int64         `help:"Seed of the generated inputs; the same seed, the same inputs. Default: a new one, which is printed." placeholder:"N" group:"Bounds"`
 	Rounds  int           `help:"Rounds of a scenario with a defence at a migration." default:"60" group:"Bounds"`
 	For     time.Duration `help:"The longest that one may take. A negative control is given up only when both bounds are reached." default:"2s" group:"Bounds"`
-	Clients int           `help:"The most clients at once." default:"4" group:"Bounds"`
+	Clients int           `help:"The most clients at once. Default: 4; with --target those of the file." placeholder:"N" group:"Bounds"`
 	Saved   string        `help:"Directory of counterexamples, such as files that an earlier run wrote, to be repeated first." default:"interlock-counterexamples" placeholder:"DIR"`
 	Keep    bool          `help:"Keep the database of a finding, print its DSN, and, where the server is ours, keep it running until Ctrl-C."`
 }
 
 func (c *runCommand) Run(ctx context.Context, out *output, pg *postgres) error {
-	if c.Rounds < 1 || c.For <= 0 || c.Clients < 2 {
-		return usage("--rounds must be at least 1, --for more than 0, and --clients at least 2: fewer race with nobody")
-	}
-	set, err := c.open()
+	set, config, err := c.config()
 	if err != nil {
 		return err
 	}
-	stages, err := set.stages(c.At)
-	if err != nil {
+	if config.Saved, err = loadSaved(c.Saved, config.Stages, config.Workloads, set); err != nil {
 		return err
 	}
-	workloads, err := selectWorkloads(c.Scenarios, c.Clients)
-	if err != nil {
-		return err
-	}
-	if c.Seed == 0 {
-		c.Seed = rand.Int64N(1_000_000) + 1
-	}
-	saved, err := loadSaved(c.Saved, stages, workloads, set)
-	if err != nil {
-		return err
-	}
-	return play(ctx, out, pg, set, harness.Config{
-		Stages: stages, Workloads: set.expectations(workloads), Seed: c.Seed, Rounds: c.Rounds, For: c.For, Keep: c.Keep, Saved: saved,
-	}, func(ctx context.Context, config harness.Config) (history.Run, error) {
+	return play(ctx, out, pg, set, config, func(ctx context.Context, config harness.Config) (history.Run, error) {
 		result, err := harness.Run(ctx, config)
 		result.Bounds.Clients = c.Clients
 		return result, err
 	})
 }
 
+// mostContending is how many clients of Interlock's own scenarios there are at once by default.
+const mostContending = 4
+
+// config returns what the flags say, apart from what was saved.
+func (c *runCommand) config() (migrationSet, harness.Config, error) {
+	if c.Rounds < 1 || c.For <= 0 || c.Clients < 2 && c.Clients != 0 {
+		return migrationSet{}, harness.Config{}, usage("--rounds must be at least 1, --for more than 0, and --clients at least 2: fewer race with nobody")
+	}
+	if c.Seed == 0 {
+		c.Seed = rand.Int64N(1_000_000) + 1
+	}
+	config := harness.Config{Seed: c.Seed, Rounds: c.Rounds, For: c.For, Keep: c.Keep}
+	if c.Target != "" {
+		set, err := c.application(&config)
+		return set, config, err
+	}
+	c.Clients = cmp.Or(c.Clients, mostContending)
+	set, err := c.open()
+	if err != nil {
+		return set, config, err
+	}
+	if config.Stages, err = set.stages(c.At); err != nil {
+		return set, config, err
+	}
+	workloads, err := selectWorkloads(c.Scenarios, c.Clients)
+	config.Workloads = set.expectations(workloads)
+	return set, config, err
+}
+
+// application has the run ask an application. All of its invariants must hold.
+func (c *runCommand) application(config *harness.Config) (migrationSet, error) {
+	switch {
+	case len(c.Scenarios) > 0 || c.Migrations != "" || c.Layout != "" || c.At != 0:
+		return migrationSet{}, usage("--target says what to run, and on which migrations; try it alone")
+	case c.Clients != 0:
+		return migrationSet{}, usage("--target says how many clients there are; try changing the copies of a client in the file, or interlock explore --target with --clients")
+	}
+	t, err := openTarget(c.Target)
+	if err != nil {
+		return t.set, err
+	}
+	c.Clients = t.clients
+	config.Workloads, config.Stages, config.Clients = []harness.Workload{t.workload}, []harness.Stage{t.stage}, t.clients
+	return t.set, nil
+}
+
 // loadSaved reads the counterexamples of a directory, which need not be there. Those of scenarios and migrations that exist, but are not selected,
-// are left out.
+// are left out, and so are those of applications other than the one that is selected.
 func loadSaved(dir string, stages []harness.Stage, selected []harness.Workload, set migrationSet) ([]history.Run, error) {
 	paths, err := filepath.Glob(filepath.Join(dir, "*.json"))
 	if err != nil {
@@ -82,6 +113,9 @@ func loadSaved(dir string, stages []harness.Stage, selected []harness.Workload, 
 			return nil, err
 		}
 		run.Cells = slices.DeleteFunc(run.Cells, func(cell history.Cell) bool {
+			if set.target != "" || run.Target != "" {
+				return !in(selected, cell) && (set.target == "" || run.Target != set.target)
+			}
 			staged := slices.ContainsFunc(stages, func(s harness.Stage) bool { return s.Version == cell.At })
 			return !in(selected, cell) && in(all, cell) || !staged && slices.Contains(set.Versions(), cell.At)
 		})

@@ -24,7 +24,8 @@ type schema struct {
 // history is a set of migrations, and whose it is.
 type migrationSet struct {
 	migrations.Set
-	own bool // Interlock's own: what each of them does to each scenario is known
+	own    bool   // Interlock's own: what each of them does to each scenario is known
+	target string // the file of the application that they are of; empty: Interlock's own scenarios are run on them
 }
 
 // open reads the migrations.
@@ -77,7 +78,7 @@ func (m migrationSet) stage(version int64) harness.Stage {
 				stage.Migrations[i].Took = history.Duration(a.Duration)
 			}
 		}
-		if m.own {
+		if m.own || m.target != "" {
 			return nil
 		}
 		conn, err := pgx.ConnectConfig(ctx, config)
@@ -107,6 +108,7 @@ func (m migrationSet) expectations(workloads []harness.Workload) []harness.Workl
 
 // describe notes in a run which migrations it was made with.
 func (m migrationSet) describe(run *history.Run) {
+	run.Target = m.target
 	if !m.own {
 		run.MigrationsDir, run.Layout = m.Dir, string(m.Layout)
 	}
