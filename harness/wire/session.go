@@ -340,10 +340,10 @@ func (s *Session) end(err error) {
 	})
 }
 
-// follow does what an input to the core has led to: it sends what is to be sent, reports events and wakes the client.
+// follow does what an input to the core has led to: it reports events, sends what is to be sent and wakes the client.
 func (s *Session) follow() {
-	s.flush()
 	s.tell()
+	s.flush()
 	if s.ready() || isClosed(s.ended) {
 		wake(s.readable)
 	}
@@ -369,12 +369,13 @@ func (s *Session) tell() {
 	}
 }
 
-// flush sends what there is to send, leaving what may block to a goroutine.
+// flush sends what there is to send, leaving what may block to a goroutine. As long as there are events, whoever tells them is to send it afterwards:
+// that a step was released is told before anything that comes of it.
 func (s *Session) flush() {
 	for {
 		p := s.core.Pending()
 		switch {
-		case p.ForServer == 0 && !p.Close, isClosed(s.ended):
+		case p.ForServer == 0 && !p.Close, p.Events > 0, isClosed(s.ended):
 			return
 		case s.unanswered.Load()+int64(p.ForServer) > writeAtOnce:
 			s.start(s.drain)
@@ -395,7 +396,7 @@ func (s *Session) drain() {
 	for s.sending.TryLock() {
 		done := s.sendOnce()
 		s.sending.Unlock()
-		if p := s.core.Pending(); done || p.ForServer == 0 && !p.Close {
+		if p := s.core.Pending(); done || p.ForServer == 0 && !p.Close || p.Events > 0 {
 			return
 		}
 	}

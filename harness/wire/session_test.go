@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -449,6 +450,44 @@ func TestCallback(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.Equal(t, 100, s.State().Answered)
+}
+
+// written is a connection that counts what is written to it.
+type written struct {
+	net.Conn
+	bytes *atomic.Int64
+}
+
+func (w written) Write(p []byte) (int, error) {
+	w.bytes.Add(int64(len(p)))
+	return w.Conn.Write(p)
+}
+
+// TestToldBeforeSent: that a step was released is told before the server gets it, so that nothing which comes of it is told before.
+func TestToldBeforeSent(t *testing.T) {
+	var sent atomic.Int64
+	var told []int64 // how much had been sent when a step was held, and when it was released
+	b := newBench(t, `create table t (id int)`, wire.Config{})
+	b.gate = wire.New(wire.Config{Split: true, Events: func(e wire.Event) {
+		if e.Kind == wire.Held || e.Kind == wire.Released {
+			told = append(told, sent.Load())
+		}
+	}})
+	conn, s := b.connect("client", func(c *pgx.ConnConfig) {
+		dial := c.DialFunc
+		c.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dial(ctx, network, address)
+			return written{conn, &sent}, err
+		}
+	})
+	done := b.do(func() error { _, err := conn.Exec(t.Context(), `insert into t values (1)`); return err })
+	b.step(s, wire.Statement)
+	b.step(s, wire.Commit)
+	require.NoError(t, <-done)
+	require.Len(t, told, 4)
+	require.Equal(t, told[0], told[1])
+	require.Less(t, told[1], told[2])
+	require.Equal(t, told[2], told[3])
 }
 
 // TestTurns: who reads from the server changes whenever a client stays away for a moment. No answer is lost on the way, and none waits for another.
