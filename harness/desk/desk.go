@@ -86,6 +86,9 @@ type session struct {
 	asked    asking
 }
 
+// waits reports whether the session is known to wait at a step; 0: at something that is no step. Events of an earlier one may still be on their way.
+func (s *session) waits(at int) bool { return s.wait.lock != "" && (at == 0 || s.sent == at) }
+
 // Open puts a gate into the hands of a person. The context is for the start only.
 func Open(ctx context.Context, config Config) (*Desk, error) {
 	config.Width = cmp.Or(config.Width, 160)

@@ -111,7 +111,7 @@ func (d *Desk) stands(s *session) string {
 		return s.who() + "  is over"
 	case state.Phase == wire.Holding:
 		says = "held at " + step
-	case state.Phase == wire.Working && s.wait.lock != "":
+	case state.Phase == wire.Working && s.waits(state.Step.Index):
 		says = s.wait.words(d.called(s.wait.on)) + ", at " + step
 	case state.Phase == wire.Working:
 		says = "at " + step
@@ -201,7 +201,7 @@ func (d *Desk) release(ctx context.Context, name string) error {
 	err = d.await(ctx, func() bool {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		return s.answered >= n || s.closed || s.wait.lock != ""
+		return s.answered >= n || s.closed || s.waits(n)
 	})
 	return d.seen(s, err)
 }
