@@ -9,6 +9,7 @@ import (
 
 	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/reproduce/literal"
+	"github.com/interlock-pg/interlock/harness/sqltext"
 )
 
 // chartOf returns an interleaving as people read it, from the release with number from on. What the clients asked for is in round.
@@ -236,14 +237,14 @@ func instead(words string, cx history.Counterexample, other *history.Interleavin
 	return []table{{caption: words + ".", chart: c}}
 }
 
-// parting returns the first release that did not do the same in both; 0: all did.
+// parting returns the first release that did not do the same in both; 0: all did. Values within a text may be others in each run, as ids are.
 func parting(a, b history.Interleaving) int {
 	for i, s := range b.Steps {
 		if i >= len(a.Steps) {
 			return s.Number
 		}
 		was := a.Steps[i]
-		same := was.Client == s.Client && was.Kind == s.Kind && was.SQL == s.SQL && was.Outcome == s.Outcome && was.SQLState == s.SQLState && was.Rows == s.Rows
+		same := was.Client == s.Client && was.Kind == s.Kind && sqltext.Normal(was.SQL) == sqltext.Normal(s.SQL) && was.Outcome == s.Outcome && was.SQLState == s.SQLState && was.Rows == s.Rows
 		if !same || !slices.Equal(was.Told, s.Told) {
 			return s.Number
 		}
