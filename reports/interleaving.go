@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -30,7 +31,7 @@ func chartOf(in history.Interleaving, round history.Round, from int) *chart {
 				asks = append(asks, asked(op))
 			}
 		}
-		c.clients = append(c.clients, client{say("%s", name), strings.Join(asks, ", then ")})
+		c.clients = append(c.clients, client{say("%s", name), cmp.Or(strings.Join(asks, ", then "), strand(name, names))})
 	}
 	waiting := make([]bool, len(names))
 	for _, s := range in.Steps {
@@ -44,6 +45,15 @@ func chartOf(in history.Interleaving, round history.Round, from int) *chart {
 		waiting[at] = s.Outcome == history.Waiting
 	}
 	return c
+}
+
+// strand says what a lane without operations is that is another one of a client; nothing of others. See [history.Interleaving].
+func strand(name string, names []string) string {
+	of, _, ok := strings.Cut(name, "/")
+	if !ok || !slices.Contains(names, of) {
+		return ""
+	}
+	return say("%s on another connection", of)
 }
 
 // code returns the SQL of a step, with its parameters in their places; nothing where the client has sent it before.

@@ -4,7 +4,7 @@ import "slices"
 
 // Interleaving is one execution, step by step, in the order that a scheduler chose. With the input, the choices in it are enough to repeat it.
 type Interleaving struct {
-	Clients  []string            `json:"clients"`            // by name, in the order of the scenario
+	Clients  []string            `json:"clients"`            // by name, in the order of the scenario; A/2 and so on are further connections of A
 	Settings []map[string]string `json:"settings,omitempty"` // run-time parameters of each client's session, in the same order
 	Steps    []Step              `json:"steps"`
 }
