@@ -3,6 +3,7 @@ package monitor_test
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,6 +42,30 @@ func blocked() monitor.Watch {
 // looking is true of a session with the look of blocked under way. The lock is what tells: that a session waits is not to be seen while it looks for
 // deadlocks, and that it has a query is true while that is prepared, too.
 const looking = `pid in (select pid from pg_locks where locktype = 'advisory' and not granted)`
+
+// clock is one of a test's own, in whose time all that takes any takes a tick.
+type clock struct {
+	mu   sync.Mutex
+	at   time.Time
+	tick time.Duration
+}
+
+func ticking(tick time.Duration) *clock {
+	return &clock{at: time.Date(2025, 11, 10, 10, 0, 0, 0, time.UTC), tick: tick}
+}
+
+func (c *clock) now() time.Time {
+	c.skip(c.tick)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+func (c *clock) skip(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+}
 
 func open(t *testing.T, config monitor.Config) *monitor.Monitor {
 	t.Helper()

@@ -60,12 +60,12 @@ type Change struct {
 
 // Health is how the database is.
 type Health struct {
-	Ready      bool          // the database is connected, and a look at every watch has succeeded, not longer ago than three intervals
+	Ready      bool          // the database is connected, and a look at every watch has succeeded, not too long ago; see [Monitor.Health]
 	Why        string        // it is not ready, for people; empty: it is
 	Connected  bool          // the latest attempt to reach the database succeeded
 	ReadOnly   bool          // the server is in recovery, or its transactions are read only by default: nothing can be repaired there
 	Replica    bool          // the server is in recovery
-	Lag        time.Duration // of a replica behind its primary; 0 where it has replayed all that it receives. Cut off: since its latest commit
+	Lag        time.Duration // of a replica behind its primary, when it was last connected; 0: it is level. Cut off: since its latest commit, or word
 	BackingOff time.Duration // until the next look at set times; 0: nothing is in the way
 	Success    time.Time     // when the latest look that succeeded ended
 }
