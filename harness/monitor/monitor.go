@@ -138,12 +138,15 @@ func (m *Monitor) Result(ctx context.Context, name string, fresh time.Duration) 
 // Indexes returns the indexes that ought to be there as they were when the latest look at them that succeeded began, and that time. Fresh is as for
 // [Monitor.Result]. The error says why the latest look did not succeed, or is that of ctx; what is returned with it is what was seen before.
 func (m *Monitor) Indexes(ctx context.Context, fresh time.Duration) ([]history.Index, time.Time, error) {
-	if err := m.indexes.ask(ctx, fresh); err != nil {
-		return nil, time.Time{}, fmt.Errorf("waiting for a look at the indexes: %w", err)
-	}
+	err := m.indexes.ask(ctx, fresh)
 	m.indexes.mu.Lock()
 	defer m.indexes.mu.Unlock()
-	return slices.Clone(m.found), m.foundAt, m.missed
+	if err == nil {
+		err = m.missed
+	} else {
+		err = fmt.Errorf("waiting for a look at the indexes: %w", err)
+	}
+	return slices.Clone(m.found), m.foundAt, err
 }
 
 func (m *Monitor) lookAtIndexes(ctx context.Context, tx pgx.Tx, began time.Time) error {

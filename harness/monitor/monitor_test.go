@@ -3,6 +3,7 @@ package monitor_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -48,7 +49,10 @@ func TestVerdicts(t *testing.T) {
 	r := look(t, m, "taken-twice")
 	require.Equal(t, history.Held, r.Verdict)
 	require.Equal(t, uint64(1), r.Version)
-	require.Equal(t, uint64(1), look(t, m, "taken-twice").Version, "nothing has changed")
+	again := look(t, m, "taken-twice")
+	require.Equal(t, uint64(1), again.Version, "nothing has changed")
+	require.Equal(t, r.Checked, again.Changed, "and nothing since the first look")
+	require.True(t, again.Checked.After(r.Checked))
 
 	c.take(7, "A", "B")
 	c.take(10, "C", "D", "E")
@@ -305,7 +309,8 @@ func TestIndexes(t *testing.T) {
 	c := connect(t, db.Config("test"))
 	m := open(t, monitor.Config{
 		Database: db.Config("test"), Watches: []monitor.Watch{watch()},
-		Indexes: []check.Index{{Schema: "public", Table: "slots", Name: "free", Protects: "T1"}},
+		Indexes:     []check.Index{{Schema: "public", Table: "slots", Name: "free", Protects: "T1"}},
+		LockTimeout: 100 * time.Millisecond, Backoff: time.Millisecond,
 	})
 	found, at, err := m.Indexes(t.Context(), 0)
 	require.NoError(t, err)
@@ -319,6 +324,19 @@ func TestIndexes(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, found[0].Enforcing)
 	until(t, "the connection has ended", func() bool { return c.backends(`true`) == 0 })
+
+	// Where a look does not succeed, or somebody does not wait for it, what was seen before is there all the same.
+	c.exec(`begin; reindex index free`)
+	again, before, err := m.Indexes(t.Context(), 0)
+	require.ErrorContains(t, err, "try again later")
+	require.Equal(t, found, again)
+	require.NotZero(t, before)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	until(t, "a look is begun", func() bool { again, at, err = m.Indexes(ctx, 0); return errors.Is(err, context.Canceled) })
+	require.Equal(t, found, again)
+	require.Equal(t, before, at)
+	c.exec(`rollback`)
 }
 
 // Nothing that is said about a database that cannot be reached has its password, and nobody waits for it again at once.

@@ -142,6 +142,7 @@ func TestKeptBytes(t *testing.T) {
 	kept := 0
 	for _, g := range tally.groups() {
 		kept += len(g.Facts)
+		require.Equal(t, len(g.Facts) < keptBytes/10, g.Bare, "it is said of which there are none")
 	}
 	require.LessOrEqual(t, kept, keptBytes+20*len(nothing))
 	require.Len(t, tally.groups(), 20)

@@ -32,6 +32,7 @@ type Group struct {
 	Members     int
 	First, Last *time.Time      // when the first and the last member began; nil: not known
 	Facts       json.RawMessage // an object
+	Bare        bool            // Facts are left out: of all groups there was more of them than is kept, 8 MiB
 	Since       time.Time       // when the monitor first saw (where there are too many: kept) a group with this key, and has seen one ever since
 }
 
@@ -49,6 +50,7 @@ type Result struct {
 	Partial bool            // the latest look was not at everything; see the package's comment
 	Whole   time.Time       // everything was looked at since; zero: not yet
 	Version uint64          // grows whenever Verdict, Why, Groups, Total or Members change, and never otherwise; 1 is the first
+	Changed time.Time       // when the look began that this version is from; zero: there was none
 }
 
 // Change is a difference between two results of a watch.

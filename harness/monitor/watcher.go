@@ -101,7 +101,7 @@ func (w *watcher) took(began time.Time, took time.Duration, err error) (pause, l
 	}
 	if r.Verdict != before.Verdict || r.Why != before.Why || broke != nil || healed != nil || !same(r.Groups, before.Groups) ||
 		r.Total != before.Total || r.Members != before.Members {
-		r.Version++
+		r.Version, r.Changed = r.Version+1, began
 		w.monitor.changes.publish(Change{Result: *r, Broke: broke, Healed: healed})
 	}
 	return w.pause(took, err)
