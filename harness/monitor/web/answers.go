@@ -44,37 +44,38 @@ const pageFrame = 512
 
 // page returns a page of a result.
 func (a *answers) page(r monitor.Result, s slice, clean func(string) string) (*encoded, error) {
-	return a.kept(pageKey{r.Watch.Name, r.Version, s}, func() (*encoded, error) {
-		body, err := encodeGroups(r, s, clean(r.Why))
-		if err != nil {
-			return nil, fmt.Errorf("writing the groups of %s: %w", r.Watch.Name, err)
-		}
-		tag := fmt.Sprintf("%s-%d-%d-%d", a.boot, r.Version, s.limit, s.offset)
-		if s.any {
-			tag += "-" + strconv.FormatInt(s.since, 36)
-		}
-		return &encoded{body: body, etag: []string{`"` + tag + `"`}, length: []string{strconv.Itoa(len(body))}}, nil
-	})()
+	key := pageKey{r.Watch.Name, r.Version, s}
+	a.mu.Lock()
+	at := a.pages[key]
+	if at == nil {
+		at = a.begin(key, r, clean)
+	}
+	a.used.MoveToFront(at)
+	page := at.Value.(*written).page
+	a.mu.Unlock()
+	return page()
 }
 
-// kept returns what returns a page; where there is none, it has it written.
-func (a *answers) kept(key pageKey, write func() (*encoded, error)) func() (*encoded, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if at := a.pages[key]; at != nil {
-		a.used.MoveToFront(at)
-		return at.Value.(*written).page
-	}
-	if a.pages == nil {
-		a.pages = map[pageKey]*linked.Element{}
-	}
+// begin makes room for a page in the list, for the first who asks for it to write it. The caller holds mu.
+func (a *answers) begin(key pageKey, r monitor.Result, clean func(string) string) *linked.Element {
 	w := &written{key: key}
 	w.page = sync.OnceValues(func() (page *encoded, err error) {
 		defer func() { a.wrote(w, page) }() // where it panics, too
-		return write()
+		body, err := encodeGroups(r, key.slice, clean(r.Why))
+		if err != nil {
+			return nil, fmt.Errorf("writing the groups of %s: %w", r.Watch.Name, err)
+		}
+		tag := fmt.Sprintf("%s-%d-%d-%d", a.boot, r.Version, key.slice.limit, key.slice.offset)
+		if key.slice.any {
+			tag += "-" + strconv.FormatInt(key.slice.since, 36)
+		}
+		return &encoded{body: body, etag: []string{`"` + tag + `"`}, length: []string{strconv.Itoa(len(body))}}, nil
 	})
+	if a.pages == nil {
+		a.pages = map[pageKey]*linked.Element{}
+	}
 	a.pages[key] = a.used.PushFront(w)
-	return w.page
+	return a.pages[key]
 }
 
 // wrote counts a page that was written, and makes room for it. Nil: it was not to be written, and is not kept.
