@@ -73,7 +73,7 @@ func TestTooLongAtOnce(t *testing.T) {
 	w := swept()
 	w.All = `select 'x', 1::bigint, null::timestamptz, null::timestamptz, null::jsonb from pg_sleep(60)`
 	m := open(t, monitor.Config{
-		Database: db.Config("test"), Watches: []monitor.Watch{w}, StatementTimeout: 150 * time.Millisecond, Every: 10 * time.Millisecond, Backoff: time.Millisecond,
+		Database: db.Config("test"), Watches: []monitor.Watch{w}, Share: 0.1, StatementTimeout: 150 * time.Millisecond, Every: 10 * time.Millisecond, Backoff: time.Millisecond,
 	})
 	changes, _ := m.Changes()
 	run(t, m)

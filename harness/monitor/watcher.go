@@ -139,11 +139,11 @@ func (w *watcher) pause(took time.Duration, err error) (pause, least time.Durati
 	case w.partial():
 		return max(pause, rest(cost, config.Share/2)), 0
 	}
-	pause = max(pause, rest(cost, config.Share))
+	wait := rest(cost, config.Share)
 	if cost > cheap {
-		least = pause
+		least = wait
 	}
-	return pause, least
+	return max(pause, wait), least
 }
 
 // isLocked reports whether a lock was not to be had in time.
