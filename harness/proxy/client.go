@@ -68,14 +68,14 @@ func (c *client) greet() (packet, error) {
 		switch {
 		case err != nil:
 			return nil, err
-		case p.code() == tlsCode && c.proxy.config.TLS != nil && !c.secure:
+		case p.code() == wire.TLSCode && c.proxy.config.TLS != nil && !c.secure:
 			if _, err := c.Write([]byte{'S'}); err != nil {
 				return nil, err
 			}
 			if err := c.encrypt(c.Conn); err != nil {
 				return nil, err
 			}
-		case p.code() == tlsCode || p.code() == gssCode:
+		case p.code() == wire.TLSCode || p.code() == wire.GSSCode:
 			if _, err := c.Write([]byte{'N'}); err != nil {
 				return nil, err
 			}

@@ -23,13 +23,9 @@ type Hello struct {
 	Encrypted  bool              // the connection between the client and the proxy is
 }
 
-// The codes in the place of a protocol version, and the longest startup packet that the server takes.
 const (
-	tlsCode        = 80877103
-	gssCode        = 80877104
-	versionThree   = 3 << 16
-	longestStartup = 10000
-	handshake      = 0x16 // what TLS begins with
+	versionThree = 3 << 16
+	handshake    = 0x16 // what TLS begins with
 )
 
 // packet is one that a client sends before the session: it has a length and no type.
@@ -53,7 +49,7 @@ func readPacket(r io.Reader) (packet, error) {
 		return p, errEncrypted
 	}
 	length := binary.BigEndian.Uint32(p)
-	if length < 8 || length > longestStartup {
+	if length < 8 || length > wire.LongestStartup {
 		return nil, &refusal{code: "08P01", message: "invalid length of startup packet", try: "try a client of PostgreSQL 7.4 or later"}
 	}
 	p = append(p, make([]byte, length-4)...)
