@@ -29,7 +29,7 @@ func TestProxyEnds(t *testing.T) {
 		t.Run(signal.String(), func(t *testing.T) {
 			srv := servertest.Server(t)
 			k := killer{path: program}
-			s := k.prepare(t, []string{"proxy", "--unix", ".", "--hold", "--postgres", srv.Provider, "--pg-version", versionOf(srv)})
+			s := k.prepare(t, []string{"proxy", "--unix", ".", "--auth", "trust", "--hold", "--postgres", srv.Provider, "--pg-version", versionOf(srv)})
 			_, err := s.StdinPipe() // nobody types
 			require.NoError(t, err)
 			s.Stdout = nil

@@ -10,6 +10,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/interlock-pg/interlock/harness/wire"
 )
@@ -37,13 +38,22 @@ var errEncrypted = errors.New("the client begins with TLS; try sslnegotiation=po
 // errLeft means that a client has left instead of saying more.
 var errLeft = errors.New("the client left")
 
+// broken is what an error means while a connection to a client has no session yet: errLeft, if it is the client that has ended it.
+func broken(doing string, err error) error {
+	switch {
+	case err == nil, errors.As(err, new(*refusal)):
+		return err
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return errLeft
+	}
+	return fmt.Errorf("%s: %w; try another client", doing, err)
+}
+
 // readPacket reads no more than one packet.
 func readPacket(r io.Reader) (packet, error) {
 	p := make(packet, 4)
-	if _, err := io.ReadFull(r, p); errors.Is(err, io.EOF) {
-		return nil, errLeft
-	} else if err != nil {
-		return nil, fmt.Errorf("startup packet: %w; try another client", err)
+	if _, err := io.ReadFull(r, p); err != nil {
+		return nil, broken("startup packet", err)
 	}
 	if p[0] == handshake {
 		return p, errEncrypted

@@ -106,8 +106,8 @@ func (c *client) pass(start packet, name string) (*wire.Session, error) {
 	if _, err := s.Write(start); err != nil {
 		return nil, fmt.Errorf("startup packet: %w; try the same connection without the proxy", err)
 	}
-	if _, encrypted := conn.(*tls.Conn); encrypted {
-		return s, c.unbind(s)
+	if _, encrypted := conn.(*tls.Conn); encrypted || !c.local() {
+		return s, c.lead(s, encrypted)
 	}
 	return s, nil
 }

@@ -49,8 +49,9 @@ type bench struct {
 	lost    []error
 }
 
-// newBench starts a proxy before a database. The configuration needs nothing but what is tested.
-func newBench(t *testing.T, server *pgx.ConnConfig, gate wire.Config, network string, config proxy.Config) *bench {
+// newBench starts a proxy before a database, on this machine's loopback if not at an address that is given. The configuration needs nothing but what is
+// tested.
+func newBench(t *testing.T, server *pgx.ConnConfig, gate wire.Config, network string, config proxy.Config, at ...string) *bench {
 	t.Helper()
 	b := &bench{T: t, gate: wire.New(gate)}
 	config.Server, config.Gate = &server.Config, b.gate
@@ -64,7 +65,7 @@ func newBench(t *testing.T, server *pgx.ConnConfig, gate wire.Config, network st
 			lost(err)
 		}
 	}
-	address := "127.0.0.1:0"
+	address := append(at, "127.0.0.1:0")[0]
 	if network == "unix" {
 		address = filepath.Join(t.TempDir(), ".s.PGSQL.5432")
 	}
