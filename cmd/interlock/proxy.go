@@ -64,7 +64,7 @@ func (c *proxyCommand) Run(ctx context.Context, out *output, pg *postgres) (err 
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, d.Close()) }()
+	defer func() { err = errors.Join(err, d.Close(ctx)) }()
 	config := proxy.Config{
 		Server: &to.clients.Config, Gate: d.Gate(), Auth: proxy.Auth(c.Auth), TLS: encrypted, Name: d.Name, Lost: func(err error) { c.trouble(out, err) },
 	}
