@@ -107,8 +107,8 @@ func (c *client) pass(start packet, name string) (*wire.Session, error) {
 	if _, err := s.Write(start); err != nil {
 		return nil, fmt.Errorf("startup packet: %w; try the same connection without the proxy", err)
 	}
-	if _, encrypted := conn.(*tls.Conn); encrypted {
-		return s, c.unbind(s)
+	if _, encrypted := conn.(*tls.Conn); encrypted || !c.local() {
+		return s, c.lead(s, encrypted)
 	}
 	return s, nil
 }
@@ -169,6 +169,9 @@ func (c *client) connect(h Hello, name string) (s *wire.Session, messages []pgpr
 		return nil, nil, unreachable(err)
 	}
 	s = wire.SessionOf(conn)
+	if err := conn.SyncConn(c.proxy.context); err != nil { // pgconn may be reading beside, if a write took long
+		return nil, nil, errors.Join(unreachable(err), s.Abort())
+	}
 	raw, err := conn.Hijack()
 	if err != nil {
 		return nil, nil, errors.Join(err, s.Abort())
