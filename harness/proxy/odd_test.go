@@ -6,7 +6,6 @@ import (
 	"net"
 	"os/exec"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -46,38 +45,6 @@ func TestHosts(t *testing.T) {
 		require.NoError(t, conn.Close(t.Context()))
 		require.NoError(t, control.Close(t.Context()))
 		require.NoError(t, p.Close())
-	}
-}
-
-// slow is a connection whose first write takes as long as one can on a busy machine.
-type slow struct {
-	net.Conn
-	once sync.Once
-}
-
-func (s *slow) Write(p []byte) (int, error) {
-	n, err := s.Conn.Write(p)
-	s.once.Do(func() { time.Sleep(50 * time.Millisecond) }) // beyond which pgconn reads beside
-	return n, err
-}
-
-// TestSlowWrite: what the server says to a client that the proxy has authenticated gets to it, also where connecting took pgconn long.
-func TestSlowWrite(t *testing.T) {
-	for _, gate := range gates {
-		server := servertest.Database(t, "").Config("proxy")
-		dial := server.DialFunc
-		server.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
-			conn, err := dial(ctx, network, address)
-			return &slow{Conn: conn}, err
-		}
-		b := newBench(t, server, gate, "tcp", proxy.Config{Auth: proxy.Trust})
-		ctx, done := context.WithTimeout(t.Context(), 20*time.Second)
-		conn, err := pgx.Connect(ctx, b.URL())
-		require.NoError(t, err)
-		_, err = conn.Exec(ctx, `select 1`)
-		require.NoError(t, err)
-		require.NoError(t, conn.Close(ctx))
-		done()
 	}
 }
 

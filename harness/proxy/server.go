@@ -169,9 +169,6 @@ func (c *client) connect(h Hello, name string) (s *wire.Session, messages []pgpr
 		return nil, nil, unreachable(err)
 	}
 	s = wire.SessionOf(conn)
-	if err := conn.SyncConn(c.proxy.context); err != nil { // pgconn may be reading beside, if a write took long
-		return nil, nil, errors.Join(unreachable(err), s.Abort())
-	}
 	raw, err := conn.Hijack()
 	if err != nil {
 		return nil, nil, errors.Join(err, s.Abort())
