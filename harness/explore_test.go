@@ -131,6 +131,31 @@ func TestExplore(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, history.Unknown, again.Verdict, "too few orders were looked at to say so")
 	})
+	t.Run("gone from an application, by a migration", func(t *testing.T) {
+		recorded := passOn(t, run)
+		recorded.Target = "target.yaml"
+		fixed := config
+		fixed.Stages = stages(with)
+		fixed.Stages[0].Version = 4
+		again, err := harness.Replay(t.Context(), fixed, recorded)
+		require.NoError(t, err)
+		require.Equal(t, history.Held, again.Verdict)
+		require.EqualValues(t, 4, again.Cells[0].At)
+
+		fixed.Saved, fixed.Rounds = []history.Run{recorded}, 1
+		again, err = harness.Run(t.Context(), fixed)
+		require.NoError(t, err)
+		require.Len(t, again.Replayed, 1)
+		require.Empty(t, again.Replayed[0].Trouble)
+		require.Equal(t, history.Held, again.Replayed[0].Verdict)
+	})
+	t.Run("of another invariant", func(t *testing.T) {
+		recorded := passOn(t, run)
+		recorded.Cells[0].Counterexamples[0].Invariant = "two bookings"
+		_, err := harness.Replay(t.Context(), config, recorded)
+		require.ErrorIs(t, err, harness.ErrNotApplicable)
+		require.ErrorContains(t, err, "bookings has no invariant two bookings now")
+	})
 	t.Run("not applicable", func(t *testing.T) {
 		elsewhere := config
 		elsewhere.Stages[0].Version = 8
