@@ -180,6 +180,40 @@ func TestExplore(t *testing.T) {
 	})
 }
 
+// What a fault breaks by itself is judged in those orders only in which none has happened, and where clients run free.
+func TestUndisturbed(t *testing.T) {
+	quiet := harness.Invariant{Name: "quiet", Says: "nobody is told failed", Outcomes: true, Undisturbed: true, SQL: `select 1 from interlock_outcomes where outcome = 'failed'`}
+	config := harness.Config{
+		Server: servertest.Server(t), Rounds: 1, Seed: 1, Explore: explore.Config{Faults: []history.Fault{history.Terminate}},
+		Workloads: []harness.Workload{harness.Fixed("one seat", func() harness.Scenario {
+			op := harness.Operation{Kind: "book", Do: func(ctx context.Context, conn *pgx.Conn) harness.Answer {
+				if _, err := conn.Exec(ctx, `insert into bookings values (1)`); err != nil {
+					return harness.Answer{Outcome: harness.Failed, Err: err}
+				}
+				return harness.Answer{Outcome: harness.Created}
+			}}
+			return harness.Scenario{
+				Clients:    []harness.Client{{Operations: []harness.Operation{op}}, {Operations: []harness.Operation{op}}},
+				Invariants: []harness.Invariant{quiet},
+			}
+		})},
+	}
+	for _, play := range []func(context.Context, harness.Config) (history.Run, error){harness.Explore, harness.Run} {
+		config.Stages = stages(without)
+		run, err := play(t.Context(), config)
+		require.NoError(t, err)
+		require.Equal(t, history.Held, run.Verdict)
+		require.True(t, run.Cells[0].Explorations[0].Complete)
+		require.Contains(t, run.Cells[0].Explorations[0].Outcomes, "A failed; B created")
+
+		config.Stages = stages(with)
+		run, err = play(t.Context(), config)
+		require.NoError(t, err)
+		require.Equal(t, history.Violated, run.Verdict)
+		require.Empty(t, run.Cells[0].Counterexamples[0].Interleaving.Faults(), "it needs none")
+	}
+}
+
 func TestExploreHeld(t *testing.T) {
 	run, err := harness.Explore(t.Context(), harness.Config{
 		Server: servertest.Server(t), Workloads: []harness.Workload{harness.Fixed("one seat", func() harness.Scenario {
