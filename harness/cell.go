@@ -47,7 +47,7 @@ func (c Config) cell(ctx context.Context, on *ground, w Workload, at int64) (his
 				return history.Counterexample{}, false, err
 			}
 		}
-		x, ok, err := on.explorer.Counterexample(ctx, w, input, invariant, explained)
+		x, ok, err := on.explorer.Counterexample(ctx, w, input, invariant, explore.Interleaving{}, explained)
 		if errors.Is(err, explore.ErrTrouble) {
 			trouble, err = err.Error(), nil
 		}
@@ -155,7 +155,7 @@ func (c Config) explore(ctx context.Context, e *explore.Explorer, w Workload, in
 		if n == 0 || cell.Example(j.Invariant) != nil || !worth(*cell, *j, expect) {
 			continue
 		}
-		example, ok, err := e.Counterexample(ctx, w, input, j.Invariant, config)
+		example, ok, err := e.Counterexample(ctx, w, input, j.Invariant, result.First[j.Invariant], config)
 		if errors.Is(err, explore.ErrTrouble) {
 			cell.Trouble, err = cmp.Or(cell.Trouble, err.Error()), nil
 		}

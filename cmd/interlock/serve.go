@@ -44,7 +44,7 @@ func (c *serveCommand) Run(ctx context.Context, out *output, pg *postgres) error
 		return exit{exitUsage, err}
 	}
 	config := daemon.Config{
-		Settings: s, Watches: scenarios.Watches(s.Window), Indexes: scenarios.Indexes(), Tool: harness.Tool(),
+		Settings: s, Watches: scenarios.Watches(s.Window), Indexes: scenarios.Indexes(s.Window), Tool: harness.Tool(),
 		Log: slog.New(slog.NewTextHandler(out.stderr, nil)),
 	}
 	if out.JSON {

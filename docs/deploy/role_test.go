@@ -87,7 +87,7 @@ func TestTheRoles(t *testing.T) {
 			require.NoError(t, err, inv.Name)
 			require.Len(t, found, 1, inv.Name)
 		}
-		looked, err := check.Run(t.Context(), check.Config{Invariants: scenarios.StateInvariants(scenarios.Window), Indexes: scenarios.Indexes(), Plans: true}, as())
+		looked, err := check.Run(t.Context(), check.Config{Invariants: scenarios.StateInvariants(scenarios.Window), Indexes: scenarios.Indexes(scenarios.Window), Plans: true}, as())
 		require.NoError(t, err)
 		require.Equal(t, history.Violated, looked.Verdict)
 		for _, one := range looked.Check.Invariants {

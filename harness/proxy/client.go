@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"time"
 
@@ -29,6 +30,7 @@ type client struct {
 	secure   bool
 	sessions []*wire.Session // that were opened for it; more than one, where there are several hosts
 	at       place           // of what was dialed last
+	from     io.Reader       // what the server says to the client; nil: the session itself
 }
 
 // refusal is what a client is told instead of being served.
@@ -131,6 +133,9 @@ func (c *client) begin(start packet) error {
 	if err != nil {
 		return err
 	}
+	if c.from == nil {
+		c.from = s
+	}
 	c.relay(s)
 	if state := s.State(); state.PID == 0 && state.Fatal.Err() {
 		return fmt.Errorf("the server refused it: %s (%s); try the same connection without the proxy", state.Fatal.Message, state.Fatal.SQLState)
@@ -160,7 +165,7 @@ func (c *client) relay(s *wire.Session) {
 	}()
 	buffer := make([]byte, copySize)
 	for {
-		n, err := s.Read(buffer)
+		n, err := c.from.Read(buffer)
 		if n > 0 {
 			if _, err := c.Write(buffer[:n]); err != nil {
 				break

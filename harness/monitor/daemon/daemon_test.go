@@ -163,7 +163,7 @@ checks: {every: 50ms, full: 50ms, timeout: 10s}
 	r := &running{t: t, log: &log{}}
 	go func() {
 		ended <- daemon.Run(ctx, daemon.Config{
-			Settings: s, Database: config, Watches: scenarios.Watches(s.Window), Indexes: scenarios.Indexes(),
+			Settings: s, Database: config, Watches: scenarios.Watches(s.Window), Indexes: scenarios.Indexes(s.Window),
 			Rules: scenarios.RepairRules(s.Window, scenarios.KeepNewest), Tool: history.Tool{Version: "test"}, Log: slog.New(slog.NewTextHandler(r.log, nil)),
 			Listening: func(url string) { listening <- url },
 		})
