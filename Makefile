@@ -76,7 +76,7 @@ test-flaky: ## the concurrent parts, many times over
 
 test-thorough: ## what takes too long for test: every hazard and its safe form through the gate, 50 kills, every way and number of workers, pages in a browser
 	INTERLOCK_TEST_KILLS=50 go test -count 1 -timeout 10m -run 'Killed' ./cmd/interlock
-	INTERLOCK_TEST_THOROUGH=1 go test -count 1 -timeout 10m ./harness ./harness/gate ./harness/ddl ./harness/explore ./harness/wire ./harness/proxy/... ./harness/isolation/... ./harness/populate ./harness/server/embedded ./harness/server/local ./harness/sched ./harness/target/... ./harness/load ./harness/monitor ./harness/monitor/notify ./harness/monitor/agenda ./harness/monitor/daemon ./scenarios/...
+	INTERLOCK_TEST_THOROUGH=1 go test -count 1 -timeout 10m ./harness ./harness/gate ./harness/ddl ./harness/explore ./harness/wire ./harness/proxy/... ./harness/isolation/... ./harness/populate ./harness/server/dsn ./harness/server/embedded ./harness/server/local ./harness/sched ./harness/target/... ./harness/load ./harness/monitor ./harness/monitor/notify ./harness/monitor/agenda ./harness/monitor/daemon ./scenarios/...
 	INTERLOCK_TEST_THOROUGH=1 INTERLOCK_TEST_SCREENSHOTS=$(CURDIR)/interlock-out/screenshots go test -count 1 -timeout 5m ./reports ./harness/monitor/web
 	INTERLOCK_TEST_THOROUGH=1 go test -count 1 -timeout 10m -run 'Scripts/(gate|run|load|init-explore|explore-target|explore-anomalies|findings)' ./cmd/interlock
 

@@ -39,13 +39,15 @@ func (c Config) cell(ctx context.Context, on *ground, w Workload, at int64) (his
 		return cell, err
 	}
 	config, trouble := c.stress(), ""
+	explained := c.Explore
+	explained.Faults = nil // clients that ran free met none
 	config.Explain = func(ctx context.Context, input race.Input, invariant string) (history.Counterexample, bool, error) {
 		if alone {
 			if _, err := arena.Host(ctx, Scenario{}); err != nil {
 				return history.Counterexample{}, false, err
 			}
 		}
-		x, ok, err := on.explorer.Counterexample(ctx, w, input, invariant, explore.Interleaving{}, c.Explore)
+		x, ok, err := on.explorer.Counterexample(ctx, w, input, invariant, explore.Interleaving{}, explained)
 		if errors.Is(err, explore.ErrTrouble) {
 			trouble, err = err.Error(), nil
 		}

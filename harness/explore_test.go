@@ -131,6 +131,31 @@ func TestExplore(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, history.Unknown, again.Verdict, "too few orders were looked at to say so")
 	})
+	t.Run("gone from an application, by a migration", func(t *testing.T) {
+		recorded := passOn(t, run)
+		recorded.Target = "target.yaml"
+		fixed := config
+		fixed.Stages = stages(with)
+		fixed.Stages[0].Version = 4
+		again, err := harness.Replay(t.Context(), fixed, recorded)
+		require.NoError(t, err)
+		require.Equal(t, history.Held, again.Verdict)
+		require.EqualValues(t, 4, again.Cells[0].At)
+
+		fixed.Saved, fixed.Rounds = []history.Run{recorded}, 1
+		again, err = harness.Run(t.Context(), fixed)
+		require.NoError(t, err)
+		require.Len(t, again.Replayed, 1)
+		require.Empty(t, again.Replayed[0].Trouble)
+		require.Equal(t, history.Held, again.Replayed[0].Verdict)
+	})
+	t.Run("of another invariant", func(t *testing.T) {
+		recorded := passOn(t, run)
+		recorded.Cells[0].Counterexamples[0].Invariant = "two bookings"
+		_, err := harness.Replay(t.Context(), config, recorded)
+		require.ErrorIs(t, err, harness.ErrNotApplicable)
+		require.ErrorContains(t, err, "bookings has no invariant two bookings now")
+	})
 	t.Run("not applicable", func(t *testing.T) {
 		elsewhere := config
 		elsewhere.Stages[0].Version = 8
@@ -153,6 +178,40 @@ func TestExplore(t *testing.T) {
 		require.Equal(t, history.Violated, broken.Replayed[0].Verdict)
 		require.False(t, broken.Replayed[0].AsExpected)
 	})
+}
+
+// What a fault breaks by itself is judged in those orders only in which none has happened, and where clients run free.
+func TestUndisturbed(t *testing.T) {
+	quiet := harness.Invariant{Name: "quiet", Says: "nobody is told failed", Outcomes: true, Undisturbed: true, SQL: `select 1 from interlock_outcomes where outcome = 'failed'`}
+	config := harness.Config{
+		Server: servertest.Server(t), Rounds: 1, Seed: 1, Explore: explore.Config{Faults: []history.Fault{history.Terminate}},
+		Workloads: []harness.Workload{harness.Fixed("one seat", func() harness.Scenario {
+			op := harness.Operation{Kind: "book", Do: func(ctx context.Context, conn *pgx.Conn) harness.Answer {
+				if _, err := conn.Exec(ctx, `insert into bookings values (1)`); err != nil {
+					return harness.Answer{Outcome: harness.Failed, Err: err}
+				}
+				return harness.Answer{Outcome: harness.Created}
+			}}
+			return harness.Scenario{
+				Clients:    []harness.Client{{Operations: []harness.Operation{op}}, {Operations: []harness.Operation{op}}},
+				Invariants: []harness.Invariant{quiet},
+			}
+		})},
+	}
+	for _, play := range []func(context.Context, harness.Config) (history.Run, error){harness.Explore, harness.Run} {
+		config.Stages = stages(without)
+		run, err := play(t.Context(), config)
+		require.NoError(t, err)
+		require.Equal(t, history.Held, run.Verdict)
+		require.True(t, run.Cells[0].Explorations[0].Complete)
+		require.Contains(t, run.Cells[0].Explorations[0].Outcomes, "A failed; B created")
+
+		config.Stages = stages(with)
+		run, err = play(t.Context(), config)
+		require.NoError(t, err)
+		require.Equal(t, history.Violated, run.Verdict)
+		require.Empty(t, run.Cells[0].Counterexamples[0].Interleaving.Faults(), "it needs none")
+	}
 }
 
 func TestExploreHeld(t *testing.T) {

@@ -76,7 +76,7 @@ func (c LoadConfig) measure(ctx context.Context, run *history.Run) (_ history.Me
 	for _, m := range c.Measure {
 		at := state{m.Whose, m.Stage.Version}
 		if templates[at] == nil {
-			t, err := c.Server.Template(ctx, m.Stage.Apply)
+			t, err := m.Stage.template(ctx, c.Server)
 			if err != nil {
 				return history.Measurement{}, err
 			}

@@ -16,8 +16,8 @@ import (
 // ErrNotApplicable means that a recorded counterexample does not fit today's scenarios or migrations.
 var ErrNotApplicable = errors.New("the recorded counterexample is no longer applicable")
 
-// Replay plays the counterexamples of a recorded run again, on today's code: stages are those that there are now. The run is violated when
-// one of them breaks its invariant again. It is held when none does, and none of the orders that are possible now does either; and unknown where
+// Replay plays the counterexamples of a recorded run again, on today's code: stages are those that there are now, and those of an application are played on
+// the only one, whatever migration it is: one more may be what was done about them. The run is violated when one of them breaks its invariant again. It is held when none does, and none of the orders that are possible now does either; and unknown where
 // those are too many, or where no order was recorded.
 func Replay(ctx context.Context, config Config, recorded history.Run) (history.Run, error) {
 	if err := config.check(); err != nil {
@@ -43,12 +43,12 @@ func (c Config) replays(ctx context.Context, run *history.Run, recorded history.
 			if c.Progress != nil {
 				c.Progress(len(run.Cells), total, fmt.Sprintf("%s at %d", cell.Name(), cell.At))
 			}
-			again, err := c.replay(ctx, cell, example)
+			again, err := c.replay(ctx, recorded, cell, example)
 			if err != nil {
 				return err
 			}
 			run.Cells = append(run.Cells, again)
-			run.Migrations = c.Stages[c.stage(again.At)].Migrations
+			run.Migrations = c.Stages[c.stage(recorded, cell)].Migrations
 		}
 	}
 	if len(run.Cells) == 0 {
@@ -57,9 +57,9 @@ func (c Config) replays(ctx context.Context, run *history.Run, recorded history.
 	return nil
 }
 
-// replay repeats one counterexample.
-func (c Config) replay(ctx context.Context, was history.Cell, example history.Counterexample) (_ history.Cell, err error) {
-	at := c.stage(was.At)
+// replay repeats one counterexample of a run.
+func (c Config) replay(ctx context.Context, recorded history.Run, was history.Cell, example history.Counterexample) (_ history.Cell, err error) {
+	at := c.stage(recorded, was)
 	if at < 0 {
 		return was, fmt.Errorf("%w: there is no migration %d now; try making the run again", ErrNotApplicable, was.At)
 	}
@@ -72,13 +72,16 @@ func (c Config) replay(ctx context.Context, was history.Cell, example history.Co
 	if err != nil {
 		return was, fmt.Errorf("%w: %w", ErrNotApplicable, err)
 	}
-	template, err := c.Server.Template(ctx, stage.Apply)
+	if !slices.ContainsFunc(w.Scenario(input).Invariants, func(inv Invariant) bool { return inv.Name == example.Invariant }) {
+		return was, fmt.Errorf("%w: %s has no invariant %s now; try making the run again", ErrNotApplicable, was.Name(), example.Invariant)
+	}
+	template, err := stage.template(ctx, c.Server)
 	if err != nil {
 		return was, err
 	}
 	on := newGround(template)
 	defer func() { err = errors.Join(err, on.close(context.WithoutCancel(ctx))) }()
-	cell := history.Cell{Scenario: was.Scenario, Variant: was.Variant, Says: was.Says, At: was.At, AsExpected: true}
+	cell := history.Cell{Scenario: was.Scenario, Variant: was.Variant, Says: was.Says, At: stage.Version, AsExpected: true}
 	again := example
 	again.Found = example.Round
 	if example.Interleaving == nil {
@@ -102,7 +105,7 @@ func (c Config) saved(ctx context.Context, run *history.Run) error {
 	for _, recorded := range c.Saved {
 		for _, was := range recorded.Cells {
 			for _, example := range was.Counterexamples {
-				cell, err := c.replay(ctx, was, example)
+				cell, err := c.replay(ctx, recorded, was, example)
 				switch {
 				case errors.Is(err, ErrNotApplicable):
 					cell.Counterexamples, cell.Verdict, cell.Trouble = []history.Counterexample{example}, history.Unknown, err.Error()
@@ -123,9 +126,12 @@ func (c Config) saved(ctx context.Context, run *history.Run) error {
 	return nil
 }
 
-// stage returns the place of a version among the stages; -1: there is no such migration now.
-func (c Config) stage(version int64) int {
-	return slices.IndexFunc(c.Stages, func(s Stage) bool { return s.Version == version })
+// stage returns the place of a recorded cell's stage among those that there are now; -1: there is no such migration now.
+func (c Config) stage(recorded history.Run, was history.Cell) int {
+	if recorded.Target != "" && len(c.Stages) == 1 {
+		return 0
+	}
+	return slices.IndexFunc(c.Stages, func(s Stage) bool { return s.Version == was.At })
 }
 
 // workload returns that of a recorded cell; nil: there is none now.
@@ -174,9 +180,7 @@ func (c Config) replayOrder(
 	if bounded.Limit == 0 {
 		bounded.Limit = replayLimit
 	}
-	if bounded.Faults == nil {
-		bounded.Faults = x.Interleaving.Faults()
-	}
+	bounded.Faults = x.Interleaving.Faults()
 	if (bounded.Faults != nil || w.Scenario(input).System != nil) && bounded.For == 0 {
 		bounded.For = replayFor
 	}

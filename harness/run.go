@@ -51,8 +51,15 @@ type Stage struct {
 	Version int64 // of the last migration applied; 0: none
 	// Migrations are those applied, for the record.
 	Migrations []history.Migration
-	// Apply brings a fresh database to the stage. It must close the connections that it opens.
+	// From names a database of the server that the stage begins as a copy of, its rows included; empty: an empty one.
+	From string
+	// Apply brings a fresh database to the stage. It must close the connections that it opens. Nil: it is there already.
 	Apply func(context.Context, *pgx.ConnConfig) error
+}
+
+// template makes the database that all those at the stage are clones of.
+func (s Stage) template(ctx context.Context, srv *server.Server) (*server.Template, error) {
+	return srv.TemplateOf(ctx, s.From, s.Apply)
 }
 
 // Schema returns a stage that is made by a script of SQL.
@@ -113,7 +120,7 @@ func (c Config) cells(ctx context.Context, run *history.Run, play player) (err e
 	}
 	grounds := make([]*ground, len(c.Stages))
 	for i, stage := range c.Stages {
-		template, err := c.Server.Template(ctx, stage.Apply)
+		template, err := stage.template(ctx, c.Server)
 		if err != nil {
 			return err
 		}

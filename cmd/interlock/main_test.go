@@ -41,7 +41,7 @@ func (t tests) Run() int {
 // The scripts in testdata/script run the real program; $API is where the reference application is. Beside testscript's own commands there are
 //
 //	exits CODE interlock ARGS…	runs the program, which must end with this exit code, or one of several (1,4)
-//	database NAME VERSION [SQL]	makes a database with our migrations up to VERSION, runs SQL on it, and sets $NAME to its DSN
+//	database NAME VERSION [SQL]	makes a database with our migrations up to VERSION, runs SQL on it, and sets $NAME to its DSN, $NAME_DATABASE to its name
 //	embedded-migrations DIR	writes our migrations to files
 //	reference-application DIR	writes the reference application in Go to files, as a module of its own, with its OpenAPI file
 //	dump NAME FILE	writes the rows of the database $NAME to a file, as pg_dump --data-only does
@@ -122,6 +122,7 @@ func database(ts *testscript.TestScript, _ bool, args []string) {
 	db, err := template.Database(ctx)
 	ts.Check(err)
 	ts.Setenv(args[0], db.DSN())
+	ts.Setenv(args[0]+"_DATABASE", db.Name)
 }
 
 func embeddedMigrations(ts *testscript.TestScript, _ bool, args []string) {
@@ -233,6 +234,16 @@ func TestRedact(t *testing.T) {
 		"nothing to hide: a@b":                       "nothing to hide: a@b",
 	} {
 		require.Equal(t, want, redact(in))
+	}
+}
+
+func TestFileName(t *testing.T) {
+	for in, want := range map[string]string{
+		"sessions-none-at-1-S1": "sessions-none-at-1-S1", "nobody is told 500": "nobody is told 500", "x-S1/S2": "x-S1%2FS2", "S1%2FS2": "S1%252FS2",
+		"../../x": "%2E.%2F..%2Fx", `a\b:c`: "a%5Cb%3Ac", "한 번": "한 번", "a\tb": "a%09b",
+	} {
+		require.Equal(t, want, fileName(in))
+		require.Equal(t, want, filepath.Base(filepath.Join("out", want)))
 	}
 }
 

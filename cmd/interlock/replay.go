@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,43 +30,12 @@ func (c *replayCommand) Run(ctx context.Context, out *output, pg *postgres) erro
 	if err != nil {
 		return err
 	}
-	if c.Target == "" {
-		c.Target = recorded.Target
-	}
-	if c.Migrations == "" && c.Target == "" {
-		c.Migrations, c.Layout = recorded.MigrationsDir, recorded.Layout
-	}
-	set, err := c.open()
+	today, err := c.today(recorded)
 	if err != nil {
 		return err
 	}
 	if c.As != "" {
-		return c.print(out.stdout, recorded, set)
-	}
-	workloads, err := selectWorkloads(nil, recorded.Bounds.Clients)
-	if err != nil {
-		return err
-	}
-	var stages []harness.Stage
-	for _, version := range set.Versions() {
-		stages = append(stages, set.stage(version))
-	}
-	if c.Target != "" {
-		t, err := openTarget(c.Target)
-		if err != nil {
-			return err
-		}
-		set, workloads, stages = t.set, []harness.Workload{t.workload}, []harness.Stage{t.stage}
-	}
-	for _, cell := range recorded.Cells {
-		if len(cell.Counterexamples) == 0 || c.Target != "" {
-			continue
-		}
-		example := cell.Counterexamples[0]
-		if in, ok := recordedSpec(example); ok {
-			workloads = append(workloads, in.Workload(cell.Scenario, cell.Variant))
-			stages = append(stages, specStage(in))
-		}
+		return c.print(out.stdout, recorded, today)
 	}
 	provider, err := pg.provider()
 	if err != nil {
@@ -75,8 +45,8 @@ func (c *replayCommand) Run(ctx context.Context, out *output, pg *postgres) erro
 	if err != nil {
 		return err
 	}
-	result, err := harness.Replay(ctx, harness.Config{Server: srv, Stages: stages, Workloads: workloads, Repeats: c.Times}, recorded)
-	set.describe(&result)
+	result, err := harness.Replay(ctx, harness.Config{Server: srv, Stages: today.stages, Workloads: today.workloads, Repeats: c.Times}, recorded)
+	today.set.describe(&result)
 	result.Command = redactAll(os.Args)
 	if err == nil {
 		err = out.print(out.shown(result))
@@ -87,17 +57,67 @@ func (c *replayCommand) Run(ctx context.Context, out *output, pg *postgres) erro
 	return verdict(result)
 }
 
+// today is what a recorded run is repeated on: what there is now of what it was made with.
+type today struct {
+	set       migrationSet
+	workloads []harness.Workload
+	stages    []harness.Stage
+	beginning func(at int64) reproduce.Race // what a race begins with that was recorded at a migration
+}
+
+// today returns what a run is repeated on.
+func (c *replayCommand) today(recorded history.Run) (today, error) {
+	if c.Target == "" {
+		c.Target = recorded.Target
+	}
+	if c.Target != "" {
+		if c.Migrations != "" || c.Layout != "" {
+			return today{}, usage("%s says on which migrations its application runs; try --target with another file, without --migrations and --layout", c.Target)
+		}
+		t, err := openTarget(c.Target)
+		return today{t.set, []harness.Workload{t.workload}, []harness.Stage{t.stage}, t.beginning}, err
+	}
+	if c.Migrations == "" {
+		c.Migrations, c.Layout = recorded.MigrationsDir, cmp.Or(c.Layout, recorded.Layout)
+	}
+	set, err := c.open()
+	if err != nil {
+		return today{}, err
+	}
+	workloads, err := selectWorkloads(nil, recorded.Bounds.Clients)
+	if err != nil {
+		return today{}, err
+	}
+	all := today{set: set, workloads: workloads, beginning: set.beginning}
+	for _, version := range set.Versions() {
+		all.stages = append(all.stages, set.stage(version))
+	}
+	for _, cell := range recorded.Cells {
+		if len(cell.Counterexamples) == 0 {
+			continue
+		}
+		if in, ok := recordedSpec(cell.Counterexamples[0]); ok {
+			all.workloads, all.stages = append(all.workloads, in.Workload(cell.Scenario, cell.Variant)), append(all.stages, specStage(in))
+		}
+	}
+	return all, nil
+}
+
 // print writes the counterexample of a run for another tool.
-func (c *replayCommand) print(w io.Writer, recorded history.Run, set migrationSet) error {
+func (c *replayCommand) print(w io.Writer, recorded history.Run, now today) error {
 	write := map[string]func(io.Writer, reproduce.Race) error{"psql": reproduce.Psql, "spec": reproduce.Spec, "go": reproduce.Go}[c.As]
 	i := slices.IndexFunc(recorded.Cells, func(cell history.Cell) bool { return len(cell.Counterexamples) > 0 })
 	if i < 0 {
 		return usage("%s holds no counterexample; try one of the files that a violated run wrote beside its run.json", c.File)
 	}
 	cell, example := recorded.Cells[i], recorded.Cells[i].Counterexamples[0]
-	r := reproduce.Race{Name: fmt.Sprintf("%s at %d", cell.Name(), cell.At), Schema: set.Scripts(cell.At), Example: example}
+	r := now.beginning(cell.At)
+	r.Name, r.Example = fmt.Sprintf("%s at %d", cell.Name(), cell.At), example
 	if in, ok := recordedSpec(example); ok {
-		r.Name, r.Schema = cell.Name(), in.Spec().Setups
+		r.Schema = in.Spec().Setups
+	}
+	if cell.At == 0 {
+		r.Name = cell.Name()
 	}
 	for _, j := range cell.Invariants {
 		if j.Invariant == example.Invariant {

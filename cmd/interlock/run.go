@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/interlock-pg/interlock/harness"
 	"github.com/interlock-pg/interlock/harness/history"
@@ -21,6 +22,7 @@ import (
 type runCommand struct {
 	Scenarios []string `arg:"" optional:"" help:"What to run, as sessions or sessions/advisory; all by default. 'interlock list' names them." name:"scenario"`
 	Target    string   `help:"Run an application instead, in any language, as a target file tells (docs/TARGET.md): the orders of its own statements, then generated requests." placeholder:"FILE"`
+	Faults    []string `help:"With --target: what may happen once in an interleaving, as interlock explore has it: lost-ack, disconnect, terminate, delay, restart." enum:"lost-ack,disconnect,terminate,delay,restart" placeholder:"FAULT,…"`
 	schema
 	At      int64         `help:"Stop at this migration, instead of running at each of them (or, of a directory of yours, at the last)." placeholder:"VERSION" group:"Migrations"`
 	Seed    int64         `help:"Seed of the generated inputs; the same seed, the same inputs. Default: a new one, which is printed." placeholder:"N" group:"Bounds"`
@@ -62,6 +64,9 @@ func (c *runCommand) config() (migrationSet, harness.Config, error) {
 		set, err := c.application(&config)
 		return set, config, err
 	}
+	if len(c.Faults) > 0 {
+		return migrationSet{}, config, usage("--faults go with --target; try: interlock explore SCENARIO --faults %s", strings.Join(c.Faults, ","))
+	}
 	c.Clients = cmp.Or(c.Clients, mostContending)
 	set, err := c.open()
 	if err != nil {
@@ -89,6 +94,7 @@ func (c *runCommand) application(config *harness.Config) (migrationSet, error) {
 	}
 	c.Clients = t.clients
 	config.Workloads, config.Stages, config.Clients = []harness.Workload{t.workload}, []harness.Stage{t.stage}, t.clients
+	config.Explore.Faults = faults(c.Faults)
 	return t.set, nil
 }
 
@@ -242,7 +248,7 @@ func (o *output) writeCounterexamples(run *history.Run) error {
 			if cell.At != 0 {
 				name += fmt.Sprintf("-at-%d", cell.At)
 			}
-			e.File = filepath.Join(o.Out, name+"-"+e.Invariant+".json")
+			e.File = filepath.Join(o.Out, fileName(name+"-"+e.Invariant)+".json")
 			e.Again = "interlock replay " + quote(e.File)
 			alone, only := *run, *cell
 			only.Rounds, only.Counterexamples = nil, []history.Counterexample{*e}
@@ -253,6 +259,22 @@ func (o *output) writeCounterexamples(run *history.Run) error {
 		}
 	}
 	return nil
+}
+
+// fileName makes of a text what is the name of a file on every system. What differs stays different.
+func fileName(text string) string {
+	var b strings.Builder
+	for i, r := range text {
+		switch {
+		case r == '%' || strings.ContainsRune(`/\:*?"<>|`, r) || !unicode.IsPrint(r) || i == 0 && r == '.':
+			for _, c := range []byte(string(r)) {
+				fmt.Fprintf(&b, "%%%02X", c)
+			}
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
 }
 
 // quote makes a path safe to paste into a shell.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/interlock-pg/interlock/harness"
 	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/harness/reproduce"
 	"github.com/interlock-pg/interlock/migrations"
 	"github.com/interlock-pg/interlock/scenarios"
 )
@@ -88,6 +89,11 @@ func (m migrationSet) stage(version int64) harness.Stage {
 		return errors.Join(scenarios.Fits(ctx, conn), conn.Close(ctx))
 	}
 	return stage
+}
+
+// beginning returns what a race begins with that was recorded at a migration.
+func (m migrationSet) beginning(at int64) reproduce.Race {
+	return reproduce.Race{Schema: m.Scripts(at)}
 }
 
 // expectations adapts what is expected to a user's own migrations: every defence must hold, and every negative control must break something.

@@ -52,7 +52,11 @@ func (r *run) judge(ctx context.Context) error {
 	if err := r.finish(ctx); err != nil {
 		return err
 	}
-	atRest, err := r.arena.Judge(ctx, r.scenario.Invariants, r.round.Operations)
+	invariants := r.scenario.Invariants
+	if r.faulty && r.faults == nil { // one has happened
+		invariants = slices.DeleteFunc(slices.Clone(invariants), func(inv race.Invariant) bool { return inv.Undisturbed })
+	}
+	atRest, err := r.arena.Judge(ctx, invariants, r.round.Operations)
 	for _, v := range atRest {
 		if !slices.ContainsFunc(r.round.Violations, func(seen history.Violation) bool { return seen.Invariant == v.Invariant }) {
 			r.broke(v.Invariant)

@@ -27,6 +27,9 @@ type Invariant struct {
 	// Outcomes: the query also reads the temporary table interlock_outcomes (see [OutcomesTable]), which is filled when the race is over, so
 	// the invariant can be judged at rest only.
 	Outcomes bool
+
+	// Undisturbed: one with Outcomes is not judged where a fault has happened, which breaks it by itself: who loses a connection may be told failed.
+	Undisturbed bool
 }
 
 // OutcomesTable is the temporary table that an invariant with Outcomes set reads: one row an operation, in the order in which they were

@@ -51,6 +51,22 @@ func TestWhatIsNoStepIsSentAsWell(t *testing.T) {
 	require.Contains(t, write(t, reproduce.Go, savepoints()), "{SQL: \"savepoint s -- here\"},\n")
 }
 
+// A race that begins in a copy of a database says so, and makes no tables.
+func TestACopyIsAskedFor(t *testing.T) {
+	r := savepoints()
+	r.Template, r.Schema = "the app's", nil
+	script := write(t, reproduce.Psql, r)
+	require.Contains(t, script, "-- For psql, in 2 terminals, on a copy of the database the app's that you can throw away:\n"+
+		`-- createdb --template 'the app'\''s' race; psql race`+"\n")
+	require.NotContains(t, script, "-- 0 ")
+	require.Contains(t, write(t, reproduce.Spec, r), `# For isolationtester, on a copy of the database the app's: createdb --template 'the app'\''s' race`+"\n")
+	source := write(t, reproduce.Go, r)
+	require.Contains(t, source, `auto.Provider{}.Start(ctx, server.Config{DSN: os.Getenv("INTERLOCK_POSTGRES")})`)
+	require.Contains(t, source, `postgres.TemplateOf(ctx, "the app's", nil)`)
+	r.Example.Start = []string{"insert into t values (5)"}
+	require.Contains(t, write(t, reproduce.Psql, r), "terminal A: the starting rows beside those of the app's\ninsert into t values (5);\n")
+}
+
 func TestACommitThatFailsFailsItsStatement(t *testing.T) {
 	r := savepoints()
 	steps := r.Example.Interleaving.Steps

@@ -28,9 +28,14 @@ func Go(w io.Writer, r Race) error {
 	x, in := r.Example, *r.Example.Interleaving
 	var b bytes.Buffer
 	b.WriteString("package race_test\n\n")
+	made, settings, environment := "Template(ctx, reproduce.Schema("+texts(r.Schema)+"))", "", ""
+	if r.Template != "" {
+		made = "TemplateOf(ctx, " + text(r.Template) + ", nil) // on the server that INTERLOCK_POSTGRES names, as a DSN"
+		settings, environment = `DSN: os.Getenv("INTERLOCK_POSTGRES")`, "\"os\"\n"
+	}
 	b.WriteString(`import (
 	"context"
-	"testing"
+	` + environment + `"testing"
 
 	"github.com/interlock-pg/interlock/harness"
 	"github.com/interlock-pg/interlock/harness/explore"
@@ -46,12 +51,12 @@ func Go(w io.Writer, r Race) error {
 		"What you change in your migrations, change in the schema; what you change in your code, in the statements."))
 	fmt.Fprintf(&b, `func %s(t *testing.T) {
 	ctx := context.Background()
-	postgres, err := auto.Provider{}.Start(ctx, server.Config{})
+	postgres, err := auto.Provider{}.Start(ctx, server.Config{%s})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer postgres.Stop(ctx)
-	template, err := postgres.Template(ctx, reproduce.Schema(%s))
+	template, err := postgres.%s
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +65,7 @@ func Go(w io.Writer, r Race) error {
 	defer explorer.Close(ctx)
 
 	scenario := harness.Scenario{
-`, name, texts(r.Schema))
+`, name, settings, made)
 	if len(x.Start) > 0 {
 		fmt.Fprintf(&b, "Start: reproduce.Start(%s),\n", texts(x.Start))
 	}

@@ -29,9 +29,10 @@ func Psql(w io.Writer, r Race) error {
 	in := *r.Example.Interleaving
 	all := acts(in)
 
+	place, createdb := r.place()
 	b.WriteString(comment("--", r.title(), "",
-		fmt.Sprintf("For psql, in %d terminals, on an empty database that you can throw away:", len(in.Clients)),
-		"createdb race; psql race",
+		fmt.Sprintf("For psql, in %d terminals, on %s that you can throw away:", len(in.Clients), place),
+		createdb+"; psql race",
 		"Paste the blocks one by one, in this order, each into the terminal that its heading names. The heading says what to expect.",
 	))
 	if slices.ContainsFunc(all, func(a *act) bool { return a.opens }) {
@@ -39,7 +40,12 @@ func Psql(w io.Writer, r Race) error {
 			"A statement outside a transaction commits by itself, but not before it has executed. Where something happens in between, it is put into",
 			"a transaction here, for that to happen in its place."))
 	}
-	heading(&b, 0, in.Clients[0], "the schema and the starting rows")
+	switch {
+	case r.Template == "":
+		heading(&b, 0, in.Clients[0], "the schema and the starting rows")
+	case len(r.Example.Start) > 0:
+		heading(&b, 0, in.Clients[0], "the starting rows beside those of "+r.Template)
+	}
 	for _, script := range r.Schema {
 		statements := sqltext.Split(script)
 		if n := len(statements); n > 0 && statements[n-1].Kind != sqltext.SQL {

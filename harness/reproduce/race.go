@@ -10,11 +10,12 @@ import (
 	"github.com/interlock-pg/interlock/harness/sqltext"
 )
 
-// Race is a recorded race with all that repeats it in an empty database.
+// Race is a recorded race with all that repeats it in an empty database, or in a copy of another one.
 type Race struct {
-	Name   string   // of what raced, as "sessions/none at 1"
-	Says   string   // of the invariant, in one sentence
-	Schema []string // scripts that make the schema, in their order; only what goes up
+	Name     string   // of what raced, as "sessions/none at 1"
+	Says     string   // of the invariant, in one sentence
+	Template string   // the database that it begins as a copy of, with its rows; empty: an empty one
+	Schema   []string // scripts that make the schema, in their order; only what goes up
 
 	// Example is the counterexample. Its Interleaving, its Start and its Query are what is written.
 	Example history.Counterexample
@@ -71,6 +72,14 @@ func (r Race) title() string {
 		says += ": " + r.Says
 	}
 	return line(says)
+}
+
+// place says in which database the race is repeated, and how that is made.
+func (r Race) place() (says, createdb string) {
+	if r.Template == "" {
+		return "an empty database", "createdb race"
+	}
+	return "a copy of the database " + r.Template, "createdb --template '" + strings.ReplaceAll(r.Template, "'", `'\''`) + "' race"
 }
 
 // line returns s on one line, for a comment.

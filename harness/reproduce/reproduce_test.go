@@ -407,8 +407,14 @@ func TestGo(t *testing.T) {
 		if s.defence != "" {
 			write(fmt.Sprintf("defended%d_test.go", i), s.defended(r))
 		}
+		if s.name == "lost update" {
+			r.Name, r.Template, r.Schema = "from a copy", servertest.Database(t, s.schema).Name, nil
+			write("copy_test.go", r)
+		}
 	}
-	out, err := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-v", "./"+dir).CombinedOutput()
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-v", "./"+dir)
+	cmd.Env = append(os.Environ(), "INTERLOCK_POSTGRES="+servertest.Database(t, "").DSN())
+	out, err := cmd.CombinedOutput()
 	t.Log(string(out))
 	require.Error(t, err)
 	verdicts := map[string]string{}
@@ -420,6 +426,7 @@ func TestGo(t *testing.T) {
 		"TestAutocommitOneBooking": "FAIL", "TestAutocommitDefendedOneBooking": "PASS",
 		"TestLostUpdateBalance": "FAIL", "TestLostUpdateDefendedBalance": "PASS",
 		"TestDeadlockPolite":            "FAIL",
+		"TestFromACopyBalance":          "FAIL",
 		"TestMadeByTheServerOneBooking": "FAIL", "TestMadeByTheServerDefendedOneBooking": "PASS",
 	}, verdicts)
 }

@@ -64,7 +64,8 @@ func Spec(w io.Writer, r Race) error {
 		}
 		add(a.at, fmt.Sprintf("%s%d", line(a.Client), a.Number), block(a.sql(a.constant)...))
 	}
-	notes := append([]string{r.title(), "", "For isolationtester, on an empty database."}, r.offending()...)
+	place, createdb := r.place()
+	notes := append([]string{r.title(), "", "For isolationtester, on " + place + ": " + createdb}, r.offending()...)
 	if r.Example.Outcomes {
 		notes = append(append(notes, ""), r.toldOf()...)
 	} else {

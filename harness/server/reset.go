@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -38,6 +39,9 @@ type table struct {
 
 // planReset reads the catalog of the template. A superuser deletes without firing triggers, which is fastest; anybody else truncates.
 func planReset(ctx context.Context, conn *pgx.Conn, superuser bool) (resetPlan, error) {
+	if _, err := conn.Exec(ctx, `drop schema if exists `+savedSchema+` cascade`); err != nil { // which a copy of a database of ours has
+		return resetPlan{}, fmt.Errorf("dropping the rows that were saved before: %w", err)
+	}
 	tables, err := listTables(ctx, conn)
 	if err != nil {
 		return resetPlan{}, fmt.Errorf("listing tables: %w", err)
@@ -45,14 +49,14 @@ func planReset(ctx context.Context, conn *pgx.Conn, superuser bool) (resetPlan, 
 	for i := range tables {
 		t := &tables[i]
 		var some bool
-		if err := conn.QueryRow(ctx, `select exists (select from `+t.name+`)`).Scan(&some); err != nil {
+		if err := conn.QueryRow(ctx, `select exists (select from only `+t.name+`)`).Scan(&some); err != nil {
 			return resetPlan{}, fmt.Errorf("looking into %s: %w", t.name, err)
 		}
 		if !some {
 			continue
 		}
 		t.saved = fmt.Sprintf("%s.t%d", savedSchema, i)
-		if _, err := conn.Exec(ctx, `create schema if not exists `+savedSchema+`; create table `+t.saved+` as select `+t.columns+` from `+t.name,
+		if _, err := conn.Exec(ctx, `create schema if not exists `+savedSchema+`; create table `+t.saved+` as select `+t.columns+` from only `+t.name,
 			pgx.QueryExecModeSimpleProtocol); err != nil {
 			return resetPlan{}, fmt.Errorf("saving the rows of %s: %w", t.name, err)
 		}
@@ -62,35 +66,54 @@ func planReset(ctx context.Context, conn *pgx.Conn, superuser bool) (resetPlan, 
 		return resetPlan{}, fmt.Errorf("listing sequences: %w", err)
 	}
 
-	var empty, emptied, refilled []string
-	for _, t := range parentsFirst(tables) {
-		if t.saved == "" {
-			empty = append(empty, t.name)
-			continue
-		}
-		emptied = append([]string{`delete from ` + t.name}, emptied...)
-		refilled = append(refilled, fmt.Sprintf(`insert into %s (%s) overriding system value select %s from %s`, t.name, t.columns, t.columns, t.saved))
+	off, on, err := listTriggers(ctx, conn, superuser)
+	if err != nil {
+		return resetPlan{}, fmt.Errorf("listing triggers: %w", err)
 	}
-	restore := append(append(emptied, refilled...), sequences...)
 
-	truncate := restore
-	if len(empty) > 0 {
-		truncate = append([]string{`truncate ` + strings.Join(empty, ", ")}, restore...)
+	var names, deletes, refills []string
+	for _, t := range parentsFirst(tables) {
+		names = append(names, t.name)
+		deletes = append([]string{`delete from only ` + t.name}, deletes...)
+		if t.saved != "" {
+			refills = append(refills, fmt.Sprintf(`insert into %s (%s) overriding system value select %s from %s`, t.name, t.columns, t.columns, t.saved))
+		}
 	}
-	if !superuser {
-		return resetPlan{byTruncate: strings.Join(truncate, ";\n"), tables: tables, sequences: sequences}, nil
+	var truncate []string
+	if len(names) > 0 {
+		truncate = []string{`truncate ` + strings.Join(names, ", ")}
 	}
-	deletes := []string{}
-	for _, name := range empty {
-		deletes = append(deletes, `delete from `+name)
+	plan := resetPlan{tables: tables, sequences: sequences}
+	if superuser {
+		off, on = append(off, "set session_replication_role = replica"), append(on, "set session_replication_role = origin")
+		plan.byDelete = strings.Join(slices.Concat(off, deletes, refills, sequences, on), ";\n")
 	}
-	const begin, end = "set session_replication_role = replica;\n", ";\nset session_replication_role = origin"
-	return resetPlan{
-		byDelete:   begin + strings.Join(append(deletes, restore...), ";\n") + end,
-		byTruncate: begin + strings.Join(truncate, ";\n") + end,
-		tables:     tables,
-		sequences:  sequences,
-	}, nil
+	plan.byTruncate = strings.Join(slices.Concat(off, truncate, refills, sequences, on), ";\n")
+	return plan, nil
+}
+
+// listTriggers returns statements that turn off those triggers which a reset would fire otherwise, and statements that turn them on again as they were: a
+// superuser's fires none but those that fire in a replica, and anybody else's all others, of which only those on the role's own tables can be turned off.
+func listTriggers(ctx context.Context, conn *pgx.Conn, superuser bool) (off, on []string, err error) {
+	fires := []string{"O", "A"}
+	if superuser {
+		fires = []string{"R", "A"}
+	}
+	rows, err := conn.Query(ctx, `
+		select format('alter table only %I.%I ', n.nspname, c.relname) as alter,
+			case t.tgenabled when 'A' then 'enable always' when 'R' then 'enable replica' else 'enable' end as enable, quote_ident(t.tgname)
+		from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_namespace n on n.oid = c.relnamespace
+		where not t.tgisinternal and t.tgenabled::text = any ($1) and c.relkind = 'r' and pg_has_role(c.relowner, 'usage')
+		order by n.nspname, c.relname, t.tgname`, fires)
+	if err != nil {
+		return nil, nil, err
+	}
+	var alter, enable, name string
+	_, err = pgx.ForEachRow(rows, []any{&alter, &enable, &name}, func() error {
+		off, on = append(off, alter+"disable trigger "+name), append(on, alter+enable+" trigger "+name)
+		return nil
+	})
+	return off, on, err
 }
 
 // listTables returns the tables that hold rows of their own, in a fixed order.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,9 +24,18 @@ type Template struct {
 
 // Template creates a database and has prepare bring it to the state that its clones start from, typically by applying migrations. prepare
 // must close the connections that it opens.
-func (s *Server) Template(ctx context.Context, prepare func(context.Context, *pgx.ConnConfig) error) (_ *Template, err error) {
+func (s *Server) Template(ctx context.Context, prepare func(context.Context, *pgx.ConnConfig) error) (*Template, error) {
+	return s.TemplateOf(ctx, "", prepare)
+}
+
+// TemplateOf is Template, but the database begins as a copy of another one of the server, with the rows and sequences in it; empty: as an empty one. That
+// one is not written to. As long as it is being copied, nobody may be connected to it. Nil for prepare: there is nothing to be done.
+func (s *Server) TemplateOf(ctx context.Context, database string, prepare func(context.Context, *pgx.ConnConfig) error) (_ *Template, err error) {
 	t := &Template{server: s, name: s.name()}
-	if err := s.create(ctx, t.name, blank); err != nil {
+	if err := s.create(ctx, t.name, cmp.Or(database, blank)); err != nil {
+		if database != "" {
+			err = s.uncopied(database, err)
+		}
 		return nil, err
 	}
 	defer func() {
@@ -34,15 +44,47 @@ func (s *Server) Template(ctx context.Context, prepare func(context.Context, *pg
 		}
 	}()
 	config := s.Config(t.name, "migrations")
-	if err := prepare(ctx, config); err != nil {
-		return nil, err
+	if prepare != nil {
+		if err := prepare(ctx, config); err != nil {
+			return nil, err
+		}
 	}
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to %s: %w", t.name, err)
 	}
-	t.reset, err = planReset(ctx, conn, s.Superuser)
+	if t.reset, err = planReset(ctx, conn, s.Superuser); hasCode(err, "42501") {
+		err = fmt.Errorf("%w; try --postgres DSN with the role that owns the tables, or with a superuser", err)
+	}
 	return t, errors.Join(err, conn.Close(ctx))
+}
+
+// uncopied says why a database could not be copied, and what to do about that.
+func (s *Server) uncopied(database string, err error) error {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return fmt.Errorf("copying database %s: %w", database, err)
+	}
+	try := ""
+	switch {
+	case hasCode(err, "3D000") && s.Owned: // invalid_catalog_name
+		try = "; try --postgres DSN of the server that it is on: this one was started a moment ago"
+	case hasCode(err, "3D000"):
+		try = fmt.Sprintf("; try the name of a database of %s, or --postgres DSN of the server that it is on", s.Where)
+	case isInUse(err):
+		try = "; try ending whatever uses it, or the name of a copy that nobody uses, as createdb --template makes one"
+	case hasCode(err, "42501"): // insufficient_privilege
+		try = fmt.Sprintf("; try ALTER DATABASE %s IS_TEMPLATE true, or a role that owns it", pgx.Identifier{database}.Sanitize())
+	}
+	return fmt.Errorf("copying database %s: %w%s%s", database, pg, detail(pg), try)
+}
+
+// detail returns what the server added to a message, in brackets; empty: nothing.
+func detail(pg *pgconn.PgError) string {
+	if pg.Detail == "" {
+		return ""
+	}
+	return " (" + pg.Detail + ")"
 }
 
 // Blank returns the empty template that every server has, for [Template.Extend]. It is not ours to drop.
@@ -108,7 +150,11 @@ func (d *Database) Connect(ctx context.Context, actor string) (*pgx.Conn, error)
 func (d *Database) Reset(ctx context.Context, conn *pgx.Conn) error {
 	d.resets++
 	if _, err := conn.Exec(ctx, d.reset.sql(d.resets), pgx.QueryExecModeSimpleProtocol); err != nil {
-		return fmt.Errorf("resetting %s: %w", d.Name, err)
+		try := ""
+		if !IsTrouble(err) && !d.server.Superuser {
+			try = "; try a superuser, in whose way there are no foreign keys and permissions when rows are put back"
+		}
+		return fmt.Errorf("resetting %s: %w%s", d.Name, err, try)
 	}
 	return nil
 }
@@ -145,7 +191,7 @@ func (s *Server) create(ctx context.Context, name, template string) error {
 		sql += ` strategy file_copy`
 	}
 	err := s.exec(ctx, sql)
-	for try := 0; isInUse(err) && try < 50; try++ { // a session of the template that has not quite gone
+	for try := 0; isInUse(err) && ourName.MatchString(template) && try < 50; try++ { // a session of ours that has not quite gone; Postgres has waited 5 s for it
 		if err := pause.For(ctx, 10*time.Millisecond); err != nil {
 			return err
 		}
@@ -164,8 +210,10 @@ func (s *Server) drop(ctx context.Context, name string) error {
 	return nil
 }
 
-// isInUse: 55006, object_in_use.
-func isInUse(err error) bool {
+// isInUse: object_in_use.
+func isInUse(err error) bool { return hasCode(err, "55006") }
+
+func hasCode(err error, code string) bool {
 	var pg *pgconn.PgError
-	return errors.As(err, &pg) && pg.Code == "55006"
+	return errors.As(err, &pg) && pg.Code == code
 }

@@ -1,6 +1,7 @@
 package target
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,7 +89,7 @@ func (a *Application) Start(ctx context.Context, databaseURL string) (race.Insta
 	}
 }
 
-// portTakenError is the end of an application whose port somebody else had taken.
+// portTakenError says that somebody else has the port that an application was to have.
 type portTakenError struct{ error }
 
 func (e *portTakenError) Unwrap() error { return e.error }
@@ -96,16 +97,23 @@ func (e *portTakenError) Unwrap() error { return e.error }
 // launch starts the command, on a port that was free a moment ago.
 func (a *Application) launch(ctx context.Context, databaseURL string, config *pgx.ConnConfig) (_ race.Instance, err error) {
 	p := a.file.Application
-	port, err := freePort()
-	if err != nil {
+	in := newInstance(a.file, databaseURL, config)
+	if in.port, err = reservePort(); err != nil {
 		return nil, err
 	}
+	defer func() {
+		if in.process == nil { // else its end releases it
+			releasePort(in.port)
+		}
+	}()
 	given := values{
-		"port": marshal(port), "proxy_url": marshal(databaseURL), "proxy_host": marshal(config.Host), "proxy_port": marshal(config.Port),
+		"port": marshal(in.port), "proxy_url": marshal(plainURL(databaseURL)), "proxy_host": marshal(config.Host), "proxy_port": marshal(config.Port),
 		"proxy_user": marshal(config.User), "proxy_password": marshal(config.Password), "proxy_database": marshal(config.Database),
 	}
-	in := newInstance(a.file, databaseURL, config)
 	in.base = strings.TrimSuffix(given.fill(p.URL, nil), "/")
+	if err := in.vacant(ctx); err != nil {
+		return nil, err
+	}
 	command := make([]string, len(p.Command))
 	for i, word := range p.Command {
 		command[i] = given.fill(word, nil)
@@ -167,6 +175,36 @@ func (a *Application) build(ctx context.Context) error {
 	return nil
 }
 
+// plainURL returns a postgres:// URL without sslmode, as the file's environment gets it: what follows {{proxy_url}} there is its query.
+func plainURL(databaseURL string) string {
+	u, err := url.Parse(databaseURL)
+	if err != nil {
+		return databaseURL
+	}
+	query := u.Query()
+	query.Del("sslmode")
+	u.RawQuery = query.Encode()
+	return u.String()
+}
+
+// reserved are the ports that applications of this process have, or will have as soon as they listen.
+var reserved sync.Map
+
+// reservePort returns a port on which nobody listens now, and which no other application of this process will be given before it is released.
+func reservePort() (int, error) {
+	for {
+		port, err := freePort()
+		if err != nil {
+			return 0, err
+		}
+		if _, taken := reserved.LoadOrStore(port, true); !taken {
+			return port, nil
+		}
+	}
+}
+
+func releasePort(port int) { reserved.Delete(port) }
+
 // freePort returns a port on which nobody listens now.
 func freePort() (int, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -208,6 +246,7 @@ func inherited(more []string) []string {
 type Instance struct {
 	file     *File
 	base     string // of its URLs, without a slash at the end. Empty: there is no application
+	port     int    // that was reserved for it; 0: none
 	database string // the URL
 	secrets  []string
 	client   *http.Client
@@ -247,6 +286,22 @@ func (in *Instance) Output() string {
 		return ""
 	}
 	return in.output()
+}
+
+// vacant returns an error if somebody takes connections where the application, which has not been started, is to answer: who answers there later would be
+// taken for it.
+func (in *Instance) vacant(ctx context.Context) error {
+	u, err := url.Parse(in.base)
+	if err != nil {
+		return fmt.Errorf("the application's url: %w; try http://127.0.0.1:{{port}}", err)
+	}
+	address := net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), u.Scheme))
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil //nolint:nilerr // nobody is there
+	}
+	err = fmt.Errorf("somebody is at %s already, who would be taken for the application; try ending that, or http://127.0.0.1:{{port}} as url", in.base)
+	return &portTakenError{errors.Join(err, conn.Close())}
 }
 
 // ready waits until the application takes requests.
@@ -367,5 +422,6 @@ func (in *Instance) stop(ctx context.Context) error {
 	if err := in.process.stop(ctx, graceToEnd); err != nil {
 		return fmt.Errorf("ending the application (process %d): %w", in.process.pid(), err)
 	}
+	releasePort(in.port)
 	return nil
 }

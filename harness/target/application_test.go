@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -117,6 +118,48 @@ func TestPortTaken(t *testing.T) {
 	require.NotEqual(t, "http://"+string(address), in.URL())
 }
 
+// Who is there before the application is not taken for it.
+func TestStranger(t *testing.T) {
+	t.Parallel()
+	stranger := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer stranger.Close()
+	_, database := databaseURL(t)
+	f, err := target.Load(write(t, strings.Replace(text(t, "", ""), program(t), `/bin/sh, -c, "sleep 60"`, 1)))
+	require.NoError(t, err)
+	f.Application.URL = stranger.URL // which no file may say
+	_, err = f.System().Start(t.Context(), database)
+	require.ErrorContains(t, err, "somebody is at "+stranger.URL+" already, who would be taken for the application; try")
+}
+
+// Two applications of one process are never told to listen at the same port.
+func TestPortsAreReserved(t *testing.T) {
+	t.Parallel()
+	const many = 2000
+	seen := map[int]bool{}
+	for range many {
+		port, err := target.ReservePort()
+		require.NoError(t, err)
+		require.False(t, seen[port], port)
+		seen[port] = true
+	}
+	for port := range seen {
+		target.ReleasePort(port)
+	}
+	port, err := target.ReservePort()
+	require.NoError(t, err)
+	target.ReleasePort(port)
+}
+
+// An application that ends gives its port back.
+func TestPortIsReleased(t *testing.T) {
+	t.Parallel()
+	_, database := databaseURL(t)
+	in := start(t, load(t, "", ""), database)
+	require.True(t, target.IsReserved(in))
+	require.NoError(t, in.Close(t.Context()))
+	require.False(t, target.IsReserved(in))
+}
+
 // Children of the application, one that ends when it is told to, and one that does not.
 const (
 	willing  = `CHILD: "while :; do sleep 1; done"`
@@ -205,7 +248,7 @@ application: {url: %q, listen: "127.0.0.1:1"}`, in.URL())
 	habits := f.System().Habits()
 	require.Len(t, habits.Rehearsal(), 2)
 	habits.Rehearsal = nil
-	require.Equal(t, race.Habits{Listen: "127.0.0.1:1", Settle: target.DefaultSettle, Delay: target.DefaultDelay}, habits)
+	require.Equal(t, race.Habits{Listen: "127.0.0.1:1"}, habits)
 	running := start(t, f, database)
 	require.NoError(t, running.Close(t.Context()))
 	<-running.Ended()

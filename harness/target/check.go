@@ -8,9 +8,9 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/interlock-pg/interlock/harness/internal/strict"
-	"github.com/interlock-pg/interlock/migrations"
 )
 
 // names that a template may use without a generator.
@@ -30,7 +30,8 @@ func (f *File) check(r *strict.Reader) {
 	if scenario, variant, two := strings.Cut(f.Name, "/"); scenario == "" || two && variant == "" || strings.Contains(variant, "/") {
 		r.WrongAt("name", fmt.Sprintf("%q is no name", f.Name), "scenario, or scenario/variant")
 	}
-	f.checkDatabase(r)
+	f.Database.check(r)
+	f.checkSpans(r)
 	if f.Application != nil {
 		f.Application.check(r)
 	}
@@ -63,33 +64,28 @@ func (f *File) check(r *strict.Reader) {
 	}
 }
 
-func (f *File) checkDatabase(r *strict.Reader) {
-	d := f.Database
-	switch {
-	case d.Migrations == "" && d.Schema == "":
-		r.WrongAt("database", "nothing says where the tables come from", "database: {migrations: DIRECTORY} or database: {schema: FILE}")
-	case d.Migrations != "" && d.Schema != "":
-		r.WrongAt("database.schema", "the tables come from migrations or from a schema", "one of both")
-	case d.Schema != "" && (d.Layout != "" || d.At != 0):
-		r.WrongAt("database", "layout and at are about migrations", "leaving them out")
-	case d.At < 0:
-		r.WrongAt("database.at", "a version is not negative", "leaving it out, for all migrations")
-	}
-	if d.Layout != "" && !slices.Contains(migrations.Layouts(), d.Layout) {
-		var known []string
-		for _, layout := range migrations.Layouts() {
-			known = append(known, string(layout))
+// checkSpans says which time spans are none: they would be taken for ones that were left out.
+func (f *File) checkSpans(r *strict.Reader) {
+	none := func(path string, span time.Duration, usual string) {
+		if span == 0 && r.Has(path) {
+			r.WrongAt(path, "no time at all", "leaving it out, for "+usual+", or some other time")
 		}
-		r.WrongAt("database.layout", fmt.Sprintf("there is no layout %q", d.Layout), strict.Nearest(string(d.Layout), known))
+	}
+	none("settle", f.Settle, "500ms")
+	none("delay", f.Delay, "1s")
+	if f.Application != nil {
+		none("application.ready.within", f.Application.Ready.Within, "30s")
 	}
 }
 
 func (p *Program) check(r *strict.Reader) {
-	running := len(p.Command) == 0
-	told := false
+	running := !r.Has("application.command")
+	told, listens := false, false
 	template := func(path, text string, known []string) {
-		checkTemplate(r, path, text, known)
-		told = told || strings.Contains(text, "proxy_")
+		right := checkTemplate(r, path, text, known)
+		found, _ := names(text)
+		told = told || !right || slices.ContainsFunc(found, func(name string) bool { return strings.HasPrefix(name, "proxy_") })
+		listens = listens || !right || slices.Contains(found, "port")
 	}
 	for i, word := range p.Command {
 		template(fmt.Sprintf("application.command[%d]", i), word, programNames)
@@ -104,22 +100,30 @@ func (p *Program) check(r *strict.Reader) {
 		checkTemplate(r, fmt.Sprintf("application.build[%d]", i), word, nil)
 	}
 	switch {
-	case r.Has("application.command") && running:
+	case !running && len(p.Command) == 0:
 		r.WrongAt("application.command", "the command is empty", "[node, dist/server.js]")
 	case running && p.URL == "":
 		r.WrongAt("application", "nothing says how the application is started or where it runs", "command: [node, dist/server.js], or url: and listen:")
 	case running && p.Listen == "":
 		r.WrongAt("application", "a running application has been told where Postgres is, and Interlock has to listen there", "listen: 127.0.0.1:6432")
-	case running && (len(p.Build) > 0 || len(p.Environment) > 0):
+	case running && len(given(r, "application", "build", "environment")) > 0:
 		r.WrongAt("application", "build and environment are for an application that Interlock starts", "a command, or leaving them out")
 	case !running && p.Listen != "":
 		r.WrongAt("application.listen", "an application with a command is told where Postgres is", "{{proxy_url}} in its environment, without listen")
 	case !running && !told:
 		r.WrongAt("application.command", "nothing tells the application where Postgres is", `environment: {DATABASE_URL: "{{proxy_url}}"}`)
+	case !running && !listens:
+		r.WrongAt("application.command", "nothing tells the application where to listen: at a port that is free, and another one each time",
+			`environment: {PORT: "{{port}}"}`)
 	}
 	if p.Listen != "" {
-		if _, _, err := net.SplitHostPort(p.Listen); err != nil {
+		host, _, err := net.SplitHostPort(p.Listen)
+		switch ip := net.ParseIP(host); {
+		case err != nil:
 			r.WrongAt("application.listen", fmt.Sprintf("%q is no address", p.Listen), "127.0.0.1:6432")
+		case host != "localhost" && (ip == nil || !ip.IsLoopback()):
+			r.WrongAt("application.listen", fmt.Sprintf("nobody is asked for a password there, and %q can be reached from elsewhere", p.Listen),
+				"127.0.0.1:6432, or a command, with which Interlock starts the application and tells it a password")
 		}
 	}
 	if p.URL != "" {
@@ -128,6 +132,10 @@ func (p *Program) check(r *strict.Reader) {
 			known = nil
 		}
 		checkTemplate(r, "application.url", p.URL, known)
+		if found, _ := names(p.URL); !running && !slices.Contains(found, "port") {
+			r.WrongAt("application.url", "whoever is there already would be taken for the application: it has to answer at a port that is free",
+				"http://127.0.0.1:{{port}}")
+		}
 		u, err := url.Parse(values{"port": marshal(1)}.fill(p.URL, nil))
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
 			r.WrongAt("application.url", fmt.Sprintf("%q is not where an application answers", p.URL), "http://127.0.0.1:{{port}}")
@@ -194,9 +202,9 @@ func (f *File) checkClient(r *strict.Reader, path string, c *Client) {
 	switch {
 	case len(c.Requests) == 0 && len(c.Command) == 0:
 		r.WrongAt(path, fmt.Sprintf("client %s does nothing", c.Name), "requests: [{method: POST, path: /api/things}] or command: [python3, job.py]")
-	case len(c.Requests) > 0 && len(c.Command) > 0:
+	case len(given(r, path, "requests", "command")) == 2:
 		r.WrongAt(path+".command", "a client has requests or a command", "a client of its own for the command")
-	case len(c.Command) > 0 && len(c.Headers) > 0:
+	case len(given(r, path, "command", "headers")) == 2:
 		r.WrongAt(path+".headers", "a command has no headers", "leaving them out")
 	case len(c.Requests) > 0 && f.Application == nil:
 		r.WrongAt(path+".requests", "there is no application to send requests to", "application: {command: [...]}")
@@ -211,11 +219,8 @@ func (f *File) checkClient(r *strict.Reader, path string, c *Client) {
 		checkTemplate(r, at+".slot", req.Slot, f.names())
 		checkTemplate(r, at+".subject", req.Subject, f.names())
 		req.Outcomes.check(r, at+".outcomes")
-		if req.Retries.Times < 0 || req.Retries.Times > 100 {
-			r.WrongAt(at+".retries.times", "a client tries again 0 to 100 times", "times: 2")
-		}
-		if (req.Retries.Times > 0) != (len(req.Retries.On) > 0) {
-			r.WrongAt(at+".retries", "retries say how often and on what", "{times: 2, on: [lost, 503]}")
+		if r.Has(at + ".retries") {
+			req.Retries.check(r, at+".retries")
 		}
 		for _, name := range slices.Sorted(maps.Keys(req.Capture)) {
 			switch {
@@ -227,6 +232,15 @@ func (f *File) checkClient(r *strict.Reader, path string, c *Client) {
 				known = append(known, name)
 			}
 		}
+	}
+}
+
+func (t Retries) check(r *strict.Reader, path string) {
+	switch {
+	case len(given(r, path, "times", "on")) < 2 || len(t.On) == 0:
+		r.WrongAt(path, "retries say how often and on what", "{times: 2, on: [lost, 503]}")
+	case t.Times < 1 || t.Times > 100:
+		r.WrongAt(path+".times", "a client tries again 1 to 100 times", "times: 2")
 	}
 }
 
@@ -290,22 +304,24 @@ func checkJSON(r *strict.Reader, path string, value any, known []string) {
 	}
 }
 
-// checkTemplate says which names in a template mean nothing.
-func checkTemplate(r *strict.Reader, path, template string, known []string) {
-	found, ok := names(template)
-	if !ok {
+// checkTemplate says which names in a template mean nothing. False: some do.
+func checkTemplate(r *strict.Reader, path, template string, known []string) (right bool) {
+	found, right := names(template)
+	if !right {
 		r.WrongAt(path, "{{ begins a name, and this is none", "{{name}}, a name of letters, digits and _")
 	}
 	for _, name := range found {
 		if slices.Contains(known, name) {
 			continue
 		}
+		right = false
 		try := "the value itself"
 		if len(known) > 0 {
 			try = strict.Nearest(name, known)
 		}
 		r.WrongAt(path, fmt.Sprintf("{{%s}} has no meaning here", name), try)
 	}
+	return right
 }
 
 // check says which statuses mean two things.
@@ -331,7 +347,7 @@ func (f *File) checkInvariants(r *strict.Reader) {
 			continue
 		case inv.Use == "" && inv.SQL == "":
 			r.WrongAt(path, "an invariant is a query, or the name of one", "sql: select ... or use: S1")
-		case inv.Use != "" && (inv.SQL != "" || inv.Name != "" || inv.Says != "" || inv.Outcomes):
+		case inv.Use != "" && len(given(r, path, "name", "says", "sql", "outcomes")) > 0:
 			r.WrongAt(path+".use", "an invariant that is used has all of this already", "use alone")
 		case inv.Use != "":
 			name = inv.Use

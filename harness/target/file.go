@@ -13,7 +13,6 @@ import (
 
 	"github.com/interlock-pg/interlock/harness/internal/strict"
 	"github.com/interlock-pg/interlock/harness/race"
-	"github.com/interlock-pg/interlock/migrations"
 )
 
 // File is a target file, read and checked. It is not to be changed. What the keys mean in full is in docs/TARGET.md.
@@ -32,10 +31,11 @@ type File struct {
 	Invariants  []Invariant          `yaml:"invariants"`
 	Marker      Marker               `yaml:"marker"`
 	Background  []Rule               `yaml:"background"` // the first that fits counts
-	Settle      time.Duration        `yaml:"settle"`     // how long the application may think before others go on without it. Left out: half a second
-	Delay       time.Duration        `yaml:"delay"`      // how long the fault of that name holds a statement up. Left out: a second
+	Settle      time.Duration        `yaml:"settle"`     // how long the application may think before others go on without it. 0, left out: see [race.Habits]
+	Delay       time.Duration        `yaml:"delay"`      // how long the fault of that name holds a statement up. 0, left out: see [race.Habits]
 
 	system *Application
+	reader *strict.Reader // knows where everything stands
 }
 
 // Error is one thing that is wrong with a target file, and where; Errors is all of it, in the order of the file.
@@ -43,29 +43,6 @@ type (
 	Error  = strict.Error
 	Errors = strict.Errors
 )
-
-// DefaultSettle is [File].Settle where a file does not say.
-const DefaultSettle = 500 * time.Millisecond
-
-// DefaultDelay is [File.Delay] where a file does not say.
-const DefaultDelay = time.Second
-
-// Database is where the tables come from: exactly one of Migrations and Schema.
-type Database struct {
-	Migrations string            `yaml:"migrations"` // a directory; once read, relative to the working directory, like all paths here
-	Layout     migrations.Layout `yaml:"layout"`     // of Migrations. Empty: it is recognised
-	At         int64             `yaml:"at"`         // the last version that is applied. 0: all
-	Schema     string            `yaml:"schema"`     // a file of SQL
-}
-
-// SchemaSQL returns what the file of Schema holds.
-func (d Database) SchemaSQL() (string, error) {
-	text, err := os.ReadFile(d.Schema)
-	if err != nil {
-		return "", fmt.Errorf("the database's schema: %w; try a path relative to the target file", err)
-	}
-	return string(text), nil
-}
 
 // Program is how the application is started and where it answers.
 type Program struct {
@@ -147,11 +124,6 @@ type Rule struct {
 	Do              Treatment      `yaml:"do"`
 }
 
-// Matches reports whether the rule is about a statement on a connection of that application_name.
-func (r Rule) Matches(sql, applicationName string) bool {
-	return (r.SQL == nil || r.SQL.MatchString(sql)) && (r.ApplicationName == nil || r.ApplicationName.MatchString(applicationName))
-}
-
 // Treatment is what becomes of a statement that no client has asked for.
 type Treatment string
 
@@ -210,10 +182,10 @@ func Load(path string) (*File, error) {
 // Parse reads and checks the text of a target file; path is where it is from, which other paths in it are relative to. The error is [Errors], with
 // all that is wrong with it.
 func Parse(path string, text []byte) (*File, error) {
-	f := &File{Path: path}
 	r := strict.New(path, text)
+	f := &File{Path: path, reader: r}
 	if r.Document(f, "the example in docs/TARGET.md") {
-		f.complete()
+		f.complete(r)
 		f.check(r)
 	}
 	if err := r.Err(); err != nil {
@@ -224,15 +196,9 @@ func Parse(path string, text []byte) (*File, error) {
 }
 
 // complete fills in what was left out.
-func (f *File) complete() {
+func (f *File) complete(r *strict.Reader) {
 	if f.Name == "" {
 		f.Name = strings.TrimSuffix(filepath.Base(f.Path), filepath.Ext(f.Path))
-	}
-	if f.Settle == 0 {
-		f.Settle = DefaultSettle
-	}
-	if f.Delay == 0 {
-		f.Delay = DefaultDelay
 	}
 	f.Database.Migrations = f.resolve(f.Database.Migrations)
 	f.Database.Schema = f.resolve(f.Database.Schema)
@@ -244,7 +210,7 @@ func (f *File) complete() {
 		if a.URL == "" && len(a.Command) > 0 {
 			a.URL = "http://127.0.0.1:{{port}}"
 		}
-		if a.Ready.Within == 0 {
+		if !r.Has("application.ready.within") {
 			a.Ready.Within = 30 * time.Second
 		}
 	}
@@ -256,7 +222,7 @@ func (f *File) complete() {
 		if c.Name == "" {
 			c.Name = letter(i)
 		}
-		if c.Copies == 0 {
+		if !r.Has(fmt.Sprintf("clients[%d].copies", i)) {
 			c.Copies = 1
 		}
 		for j := range c.Requests {

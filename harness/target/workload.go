@@ -3,7 +3,6 @@ package target
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"math/rand"
@@ -41,7 +40,14 @@ func copyName(name string, n int) string {
 	return fmt.Sprintf("%s %d", name, n)
 }
 
-// Workload returns the file as a workload. Invariants that it uses are looked up in a map, by name.
+// unexpected is the invariant that a request is never told failed: it must hold of a file that says nothing about such answers.
+const unexpected = "S3"
+
+// failed is in the SQL of an invariant about clients that were told that.
+var failed = regexp.MustCompile(`'failed'`)
+
+// Workload returns the file as a workload. Invariants that it uses are looked up in a map, by name. S3, if there is one, is judged where the file has no
+// invariant about answers that are failed, though not where a fault has happened; see [race.Invariant].
 func (f *File) Workload(invariants map[string]race.Invariant) (race.Workload, error) {
 	all, err := f.invariants(invariants)
 	if err != nil {
@@ -55,11 +61,11 @@ func (f *File) Workload(invariants map[string]race.Invariant) (race.Workload, er
 	return w, nil
 }
 
-// invariants returns the file's, those that it uses looked up.
+// invariants returns the file's, those that it uses looked up. The error is [Errors] where one is not known.
 func (f *File) invariants(known map[string]race.Invariant) ([]race.Invariant, error) {
 	var all []race.Invariant
-	var errs []error
-	for _, inv := range f.Invariants {
+	r := f.reader.Later()
+	for i, inv := range f.Invariants {
 		if inv.Use == "" {
 			all = append(all, race.Invariant{Name: inv.Name, Says: inv.Says, SQL: inv.SQL, Outcomes: inv.Outcomes})
 			continue
@@ -70,12 +76,19 @@ func (f *File) invariants(known map[string]race.Invariant) ([]race.Invariant, er
 			if len(known) > 0 {
 				try = strict.Nearest(inv.Use, slices.Sorted(maps.Keys(known)))
 			}
-			errs = append(errs, fmt.Errorf("%s: there is no invariant %q to be used; try %s", f.Path, inv.Use, try))
-			continue
+			r.WrongAt(fmt.Sprintf("invariants[%d].use", i), fmt.Sprintf("there is no invariant %q to be used", inv.Use), try)
 		}
 		all = append(all, found)
 	}
-	return all, errors.Join(errs...)
+	s3, ok := known[unexpected]
+	s3.Undisturbed = true
+	about := func(inv race.Invariant) bool {
+		return inv.Name == s3.Name || inv.Outcomes && failed.MatchString(inv.SQL)
+	}
+	if ok && !slices.ContainsFunc(all, about) {
+		all = append(all, s3)
+	}
+	return all, r.Err()
 }
 
 // inputs is the generator of inputs.

@@ -22,7 +22,7 @@ import (
 const drawn = `
 name: bookings/test
 database: {schema: schema.sql}
-application: {command: [node], environment: {U: "{{proxy_url}}"}}
+application: {command: [node], environment: {U: "{{proxy_url}}", P: "{{port}}"}}
 reset: {sql: "insert into things (name) values ('a'); insert into things (name) values ('b')"}
 generators:
   device: {choice: [AED-1, AED-2, "3"]}
@@ -275,9 +275,11 @@ func TestInvariants(t *testing.T) {
 		{Name: "S2", Says: "theirs"},
 	}, s.Invariants)
 	_, err = f.Workload(map[string]race.Invariant{"S1": {}})
-	require.EqualError(t, err, `testdata/valid/everything.yaml: there is no invariant "S2" to be used; try S1`)
+	var wrong target.Errors
+	require.ErrorAs(t, err, &wrong)
+	require.Equal(t, `testdata/valid/everything.yaml:54:10: there is no invariant "S2" to be used`+"\n  - use: S2\n         ^\ntry: S1", err.Error())
 	_, err = f.Workload(nil)
-	require.EqualError(t, err, `testdata/valid/everything.yaml: there is no invariant "S2" to be used; try an invariant of its own, with name and sql`)
+	require.ErrorContains(t, err, "try: an invariant of its own, with name and sql")
 
 	// What the file says of the application and its database.
 	require.Equal(t, filepath.Join("..", "..", "migrations", "sql"), f.Database.Migrations)
@@ -290,18 +292,49 @@ func TestInvariants(t *testing.T) {
 	require.Len(t, h.Background, 2)
 	require.True(t, h.Background[0].SQL.MatchString("SELECT 1"))
 	require.True(t, h.Background[1].Freeze)
-	require.True(t, f.Background[1].Matches("select 2", "cron 1"))
-	require.False(t, f.Background[1].Matches("select 2", "web"))
 }
 
-func TestSchemaSQL(t *testing.T) {
+// Of a file that says nothing about answers that are failed, S3 must hold; one that does has the last word.
+func TestUnexpected(t *testing.T) {
 	t.Parallel()
-	f, err := target.Load(filepath.Join("testdata", "valid", "smallest.yaml"))
-	require.NoError(t, err)
-	require.Equal(t, "smallest", f.Name)
-	_, err = f.Database.SchemaSQL()
-	require.ErrorIs(t, err, os.ErrNotExist)
-	require.ErrorContains(t, err, filepath.Join("testdata", "valid", "schema.sql"))
+	known := map[string]race.Invariant{"S3": {Name: "S3", SQL: "s3", Outcomes: true}, "S1": {Name: "S1", SQL: "s1"}}
+	added := race.Invariant{Name: "S3", SQL: "s3", Outcomes: true, Undisturbed: true}
+	rows := race.Invariant{Name: "rows", SQL: "select 1 from x where state = 'failed'"}
+	told := race.Invariant{Name: "told", SQL: "select 1 from interlock_outcomes where outcome = 'failed'", Outcomes: true}
+	for invariants, want := range map[string][]race.Invariant{
+		"":                        {added},
+		"invariants: []":          {added},
+		"invariants: [{use: S1}]": {known["S1"], added},
+		"invariants: [{use: S3}]": {known["S3"]},
+		"invariants: [{name: rows, sql: select 1 from x where state = 'failed'}]":                                    {rows, added},
+		"invariants: [{name: told, sql: select 1 from interlock_outcomes where outcome = 'failed', outcomes: true}]": {told},
+		"invariants: [{name: S3, sql: select 1}]":                                                                    {{Name: "S3", SQL: "select 1"}},
+	} {
+		w, err := parse(t, "database: {schema: s.sql}\nclients: [{command: [job], copies: 2}]\n"+invariants).Workload(known)
+		require.NoError(t, err)
+		in, ok := w.Contend(2, 1)
+		require.True(t, ok)
+		require.Equal(t, want, w.Scenario(in).Invariants, invariants)
+		require.Len(t, w.Stream(race.Shape{}).Invariants, len(want))
+	}
+}
+
+// A number is sent as it is written, and a text that looks like one as a text.
+func TestNumbers(t *testing.T) {
+	t.Parallel()
+	w := workload(t, `
+database: {schema: schema.sql}
+application: {command: [node], environment: {U: "{{proxy_url}}", P: "{{port}}"}}
+generators: {price: {choice: [1.10]}, number: {choice: [12345678901234567890]}}
+clients:
+  - copies: 2
+    requests:
+      - {path: /, json: {price: "{{price}}", number: "{{number}}", zip: "01234", a: [1e3, -0.50, 99999999999999999999999], b: 2026-01-05}}
+`)
+	in, ok := w.Contend(2, 1)
+	require.True(t, ok)
+	require.Equal(t, `{"a":[1e3,-0.50,99999999999999999999999],"b":"2026-01-05","number":12345678901234567890,"price":1.10,"zip":"01234"}`,
+		string(input(t, in).Clients[0].Requests[0].Body))
 }
 
 // A stream repeats the file's requests with other values, the same for the same seed.

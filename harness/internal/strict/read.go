@@ -2,10 +2,10 @@ package strict
 
 import (
 	"encoding"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"reflect"
 	"regexp"
 	"slices"
@@ -101,6 +101,13 @@ func position(node ast.Node) *token.Position {
 
 // Conceal keeps what stands in the file out of errors, but for single words that are none of those known.
 func (r *Reader) Conceal() { r.hidden = true }
+
+// Later returns a reader of the same file without what is wrong with it, for what is found out when the file has been read.
+func (r *Reader) Later() *Reader {
+	later := *r
+	later.errs = nil
+	return &later
+}
 
 // Has reports whether there is a value at a path, as "clients[0].name".
 func (r *Reader) Has(path string) bool { return r.places[path] != nil }
@@ -290,8 +297,12 @@ func (r *Reader) read(node ast.Node, path string, into reflect.Value) {
 		into.SetBool(value.Value)
 	default:
 		number, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || into.OverflowInt(number) {
+		switch {
+		case err != nil || into.OverflowInt(number):
 			r.mistake(path, fmt.Sprintf("%q is no whole number", text), "digits, as 3")
+			return
+		case !wholeForm.MatchString(text):
+			r.mistake(path, text+doubt, strconv.FormatInt(number, 10))
 			return
 		}
 		into.SetInt(number)
@@ -414,7 +425,18 @@ func (r *Reader) list(node ast.Node, path string, into reflect.Value) {
 	}
 }
 
-// json returns a value as encoding/json would.
+var (
+	// wholeForm is how a whole number is written.
+	wholeForm = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
+	// numberForm is how JSON writes a number.
+	numberForm = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$`)
+	// doubtful is what one version of YAML or another takes for a number: an octal one, for one, where somebody wrote a postal code.
+	doubtful = regexp.MustCompile(`^[-+]?(0[xob][0-9A-Fa-f_]+|[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)?|\.[0-9][0-9_]*([eE][-+]?[0-9]+)?)$`)
+)
+
+const doubt = " is one number to some readers of YAML, and another or a text to others"
+
+// json returns a value as encoding/json would, with numbers as they were written.
 func (r *Reader) json(node ast.Node, path string) any {
 	node, ok := r.plain(node)
 	if !ok {
@@ -426,12 +448,6 @@ func (r *Reader) json(node ast.Node, path string) any {
 		return nil
 	case *ast.BoolNode:
 		return n.Value
-	case *ast.IntegerNode:
-		return n.Value
-	case *ast.FloatNode:
-		if !math.IsInf(n.Value, 0) && !math.IsNaN(n.Value) {
-			return n.Value
-		}
 	case *ast.SequenceNode:
 		list := []any{}
 		for i, value := range n.Values {
@@ -445,9 +461,24 @@ func (r *Reader) json(node ast.Node, path string) any {
 		}
 		return object
 	}
-	if text, ok := r.text(node); ok && node.Type() != ast.InfinityType && node.Type() != ast.NanType {
+	text, ok := r.text(node)
+	switch {
+	case !ok || node.Type() == ast.InfinityType || node.Type() == ast.NanType:
+		r.mistake(path, "JSON has no such value", "a text in quotes, or a number")
+		return nil
+	case quoted(node):
 		return text
+	case numberForm.MatchString(text):
+		return json.Number(text)
+	case doubtful.MatchString(text):
+		r.mistake(path, text+doubt, `"`+text+`" in quotes, or a number as JSON has it`)
+		return nil
 	}
-	r.mistake(path, "JSON has no such value", "a text in quotes, or a number")
-	return nil
+	return text
+}
+
+// quoted reports whether a scalar is a text whatever is in it.
+func quoted(node ast.Node) bool {
+	of := node.GetToken().Type
+	return node.Type() == ast.LiteralType || of == token.SingleQuoteType || of == token.DoubleQuoteType
 }

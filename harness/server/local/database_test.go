@@ -24,6 +24,15 @@ const roundTrip = `
 	create sequence counter start 10;
 	select nextval('counter');
 	create schema "odd Name"; create table "odd Name"."ta""ble" (x int);
+	create table log (said text);
+	create function tell() returns trigger language plpgsql as 'begin insert into log values (tg_op); return null; end';
+	create trigger tell after insert or delete on country for each row execute function tell();
+	create trigger always after insert or delete on country for each row execute function tell();
+	create trigger replica after insert or delete on country for each row execute function tell();
+	create trigger never after insert or delete on country for each row execute function tell();
+	alter table country enable always trigger always, enable replica trigger replica, disable trigger never;
+	create table heir (shout text) inherits (country);
+	insert into heir values ('fr', 'France', 'FR');
 	create extension btree_gist`
 
 func TestTemplateDatabaseReset(t *testing.T) {
@@ -41,7 +50,8 @@ func TestTemplateDatabaseReset(t *testing.T) {
 	defer conn.Close(t.Context())
 
 	const state = `select (select json_agg(c order by code)::text from country c) || (select json_agg(p)::text from person p) ||
-		(select json_agg(t)::text from team t) || (select count(*) from visit) || (select count(*) from "odd Name"."ta""ble")`
+		(select json_agg(t)::text from team t) || (select count(*) from visit) || (select count(*) from "odd Name"."ta""ble") || (select count(*) from log) ||
+		(select string_agg(tgenabled, '' order by tgname) from pg_trigger where tgrelid = 'country'::regclass and not tgisinternal)`
 	seen := func() (text string) {
 		require.NoError(t, conn.QueryRow(t.Context(), state).Scan(&text))
 		return text

@@ -186,14 +186,17 @@ func (a *Asker) variables(d *Draft) error {
 			if strings.Contains(v.Value, value) && name == "" {
 				name = v.Name
 			}
+			if strings.HasPrefix(v.Value, full) {
+				full = v.Value // with what the driver needs
+			}
 		}
 		return a.question(text, name, func(answer string) error {
 			switch {
 			case answer == name:
-			case answer == "" && value != "{{port}}":
-				return errors.New("without one it would go to another database; try DATABASE_URL, or what its configuration reads")
+			case answer == "" && value == "{{port}}":
+				return errors.New("without one it would not be found; try PORT, or a command with {{port}} in it")
 			case answer == "":
-				d.Environment = without(d.Environment, value)
+				return errors.New("without one it would go to another database; try DATABASE_URL, or what its configuration reads")
 			case !variableForm.MatchString(answer):
 				return fmt.Errorf("%q is no name of a variable; try DATABASE_URL or PORT", answer)
 			default:

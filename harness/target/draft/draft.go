@@ -117,7 +117,7 @@ func (d Draft) write(w *writer) {
 	w.line("# What Interlock races, written by interlock init and yours to change. docs/TARGET.md of Interlock describes every key.")
 	w.line("name: " + scalar(d.Name))
 	w.line("")
-	w.line("# Where the tables come from. Each run has a database of its own, made from these.")
+	w.line("# Where the tables come from. Each run has a database of its own, made from these; or, with {template: NAME}, from a database of yours.")
 	switch {
 	case d.SchemaFile != "":
 		w.line("database: {schema: " + scalar(d.SchemaFile) + "}")

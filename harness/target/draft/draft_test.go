@@ -174,6 +174,33 @@ func TestLook(t *testing.T) {
 			files:   map[string]string{"../go.mod": "module m\n", "../.git/HEAD": "", "../migrations/1.sql": "select 1;", "main.go": "package main\n"},
 			command: []string{"bin/thing"}, build: []string{"go", "build", "-o", "bin/thing", "."}, environment: both, tables: "../migrations",
 		},
+		"Go with lib/pq": {
+			files:   map[string]string{"go.mod": "module m\n", "main.go": "package main\nimport _ \"github.com/lib/pq\"\nvar _ = os.Getenv(\"DB_URL\")"},
+			command: []string{"bin/thing"}, build: []string{"go", "build", "-o", "bin/thing", "."}, tables: "schema.sql",
+			environment: variables{{Name: "DB_URL", Value: "{{proxy_url}}?sslmode=disable"}, {Name: "PORT", Value: "{{port}}"}},
+		},
+		"Go with lib/pq and its variables": {
+			files: map[string]string{
+				"go.mod": "module m\n", "main.go": "package main\nimport _ \"github.com/lib/pq\"",
+				".env.example": "PGHOST=localhost\nPGUSER=me\nDB_SSL_MODE=require\n",
+			},
+			command: []string{"bin/thing"}, build: []string{"go", "build", "-o", "bin/thing", "."}, tables: "schema.sql",
+			environment: variables{
+				{Name: "PGHOST", Value: "{{proxy_host}}"},
+				{Name: "PGUSER", Value: "{{proxy_user}}"},
+				{Name: "DB_SSL_MODE", Value: "disable"},
+				{Name: "PGSSLMODE", Value: "disable"},
+				{Name: "PORT", Value: "{{port}}"},
+			},
+		},
+		"parameters of the URL": {
+			files: map[string]string{
+				"package.json": `{"main": "a.js"}`,
+				".env.example": "DATABASE_URL=postgres://a:b@c/d?sslmode=disable&schema=app&connection_limit=5\n",
+			},
+			command: []string{"node", "a.js"}, tables: "schema.sql",
+			environment: variables{{Name: "DATABASE_URL", Value: "{{proxy_url}}?sslmode=disable&schema=app"}, {Name: "PORT", Value: "{{port}}"}},
+		},
 		"nothing": {files: map[string]string{"README": ""}, environment: both, tables: "schema.sql"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -253,7 +280,7 @@ paths:
 	answers := []string{
 		"sql/1_a.sql", "", // the OpenAPI file
 		"-", "run {{proxy_url}}", "run me | tee log", "make all", // command and build
-		"nowhere", "sql", "no name", "-", "DB", "ADDR PORT", "-", // tables and variables
+		"nowhere", "sql", "no name", "-", "DB", "ADDR PORT", "-", "LISTEN_AT", // tables and variables
 		"ready", "/ready", "insert into a values (1)", // the path, the rows
 		"3", "1 2 1", "2, 1", // which requests
 		"drop table a", "select 1;", // the invariant
@@ -273,7 +300,7 @@ paths:
 	require.NoError(t, err)
 	require.Equal(t, []string{"/bin/sh", "-c", "run me | tee log"}, f.Application.Command)
 	require.Equal(t, []string{"make", "all"}, f.Application.Build)
-	require.Equal(t, map[string]string{"DB": "{{proxy_url}}"}, f.Application.Environment)
+	require.Equal(t, map[string]string{"DB": "{{proxy_url}}", "LISTEN_AT": "{{port}}"}, f.Application.Environment)
 	require.Equal(t, "/ready", f.Application.Ready.Path)
 	require.Equal(t, "sql", f.Database.Migrations)
 	require.Equal(t, migrations.Plain, f.Database.Layout)
@@ -283,7 +310,7 @@ paths:
 	require.Equal(t, []target.Status{"200"}, f.Outcomes.Done)
 	require.Equal(t, "select 1", f.Invariants[0].SQL)
 	for _, said := range []string{
-		"lint, which says what is wrong", "nothing can be raced", "there is no such directory", "no name of a variable", "it would go to another database", "is no path",
+		"lint, which says what is wrong", "nothing can be raced", "there is no such directory", "no name of a variable", "it would go to another database", "it would not be found", "is no path",
 		`"3" is none of them`, "one or two", "that is no query",
 	} {
 		require.Contains(t, shown.String(), said)

@@ -1,6 +1,7 @@
 package draft
 
 import (
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,29 +20,57 @@ var (
 	partForms = map[string]string{
 		"HOST": "{{proxy_host}}", "PORT": "{{proxy_port}}", "USER": "{{proxy_user}}", "USERNAME": "{{proxy_user}}", "PASSWORD": "{{proxy_password}}",
 		"PASS": "{{proxy_password}}", "DATABASE": "{{proxy_database}}", "NAME": "{{proxy_database}}", "DB": "{{proxy_database}}",
+		"SSLMODE": "disable", "SSL_MODE": "disable",
 	}
-	partForm = regexp.MustCompile(`^(PG|DB_|POSTGRES_|DATABASE_|PG_)(HOST|PORT|USER|USERNAME|PASSWORD|PASS|DATABASE|NAME|DB)$`)
+	partForm = regexp.MustCompile(`^(PG|DB_|POSTGRES_|DATABASE_|PG_)(HOST|PORT|USER|USERNAME|PASSWORD|PASS|DATABASE|NAME|DB|SSLMODE|SSL_MODE)$`)
 )
 
+// withoutTLS is the parameter of a URL that keeps a driver from insisting on TLS, which the proxy does not speak. lib/pq does, unless it is told; others
+// need not be told.
+const withoutTLS = "sslmode=disable"
+
+// proxyURL is where Postgres is, with some parameters of an example's URL and those that the application's driver needs.
+func (p project) proxyURL(parameters ...string) string {
+	if !slices.Contains(parameters, withoutTLS) && p.insistsOnTLS() {
+		parameters = append(parameters, withoutTLS)
+	}
+	if len(parameters) == 0 {
+		return "{{proxy_url}}"
+	}
+	return "{{proxy_url}}?" + strings.Join(parameters, "&")
+}
+
+// insistsOnTLS reports whether the application uses lib/pq.
+func (p project) insistsOnTLS() bool {
+	for name, text := range p.sources {
+		if path.Ext(name) == ".go" && strings.Contains(text, `"github.com/lib/pq"`) {
+			return true
+		}
+	}
+	return false
+}
+
 // databaseValue returns what a variable is to say so that it leads to the proxy, after what it says in an example. False: it is about something else.
-func databaseValue(name, example string) (string, bool) {
+func (p project) databaseValue(name, example string) (string, bool) {
 	scheme, rest, isURL := strings.Cut(example, "://")
 	switch {
 	case strings.HasPrefix(example, "jdbc:postgresql:"):
 		return jdbcForm, true
 	case isURL && strings.HasPrefix(scheme, "postgres"):
-		value := "{{proxy_url}}"
-		if scheme != "postgres" && scheme != "postgresql" { // as SQLAlchemy has it, with the driver
-			value = scheme + "://{{proxy_user}}:{{proxy_password}}@{{proxy_host}}:{{proxy_port}}/{{proxy_database}}"
+		var parameters []string
+		for _, match := range keptForm.FindAllStringSubmatch(rest, -1) {
+			parameters = append(parameters, match[1])
 		}
-		if schema := group(schemaForm, rest, ""); schema != "" {
-			value += "?schema=" + schema
+		value := p.proxyURL(parameters...)
+		if scheme != "postgres" && scheme != "postgresql" { // as SQLAlchemy has it, with the driver
+			value = strings.Replace(value, "{{proxy_url}}",
+				scheme+"://{{proxy_user}}:{{proxy_password}}@{{proxy_host}}:{{proxy_port}}/{{proxy_database}}", 1)
 		}
 		return value, true
 	case isURL: // of something else, or of another database
 		return "", false
 	case slices.Contains(urlNames, name):
-		return "{{proxy_url}}", true
+		return p.proxyURL(), true
 	case partForm.MatchString(name):
 		return partForms[partForm.FindStringSubmatch(name)[2]], true
 	}
@@ -49,8 +78,8 @@ func databaseValue(name, example string) (string, bool) {
 }
 
 var (
-	schemaForm = regexp.MustCompile(`[?&]schema=(\w+)`)
-	lineForm   = regexp.MustCompile(`^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$`)
+	keptForm = regexp.MustCompile(`[?&](schema=\w+|sslmode=disable)`) // parameters of an example's URL
+	lineForm = regexp.MustCompile(`^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$`)
 )
 
 // example returns the variables of an example of the environment.
@@ -77,11 +106,11 @@ func (p project) environment(d *Draft) {
 	for _, name := range []string{".env.example", ".env.sample", ".env.template", ".env.dist", "env.example", "example.env"} {
 		variables := example(p.text(name))
 		for _, v := range variables {
-			value, database := databaseValue(v.Name, v.Value)
+			value, database := p.databaseValue(v.Name, v.Value)
 			switch {
 			case d.sets(v.Name):
 			case database:
-				told = true
+				told = told || strings.Contains(value, "{{proxy_")
 				d.set(v.Name, value)
 			case slices.Contains(portNames, v.Name):
 				listens = true
@@ -99,6 +128,9 @@ func (p project) environment(d *Draft) {
 	}
 	if !told {
 		p.leadToDatabase(d)
+	}
+	if p.insistsOnTLS() && d.sets("PGHOST") {
+		d.set("PGSSLMODE", "disable")
 	}
 	if listens || p.listens(d) {
 		return
@@ -127,7 +159,7 @@ func (p project) listens(d *Draft) bool {
 func (p project) leadToDatabase(d *Draft) {
 	for _, name := range urlNames {
 		if p.mentions(name) {
-			d.set(name, "{{proxy_url}}")
+			d.set(name, p.proxyURL())
 			return
 		}
 	}
@@ -135,12 +167,12 @@ func (p project) leadToDatabase(d *Draft) {
 		if !p.mentions(prefix + "HOST") {
 			continue
 		}
-		for _, part := range []string{"HOST", "PORT", "USER", "USERNAME", "PASSWORD", "PASS", "DATABASE", "NAME", "DB"} {
+		for _, part := range []string{"HOST", "PORT", "USER", "USERNAME", "PASSWORD", "PASS", "DATABASE", "NAME", "DB", "SSLMODE", "SSL_MODE"} {
 			if p.mentions(prefix + part) {
 				d.set(prefix+part, partForms[part])
 			}
 		}
 		return
 	}
-	d.set("DATABASE_URL", "{{proxy_url}}")
+	d.set("DATABASE_URL", p.proxyURL())
 }

@@ -201,7 +201,8 @@ func (p project) tables(d *Draft) {
 	}
 	d.SchemaFile = cmp.Or(d.SchemaFile, "schema.sql")
 	d.Notes = append(d.Notes, cmp.Or(d.missing,
-		"there are no migrations in SQL: pg_dump --schema-only --no-owner DATABASE > schema.sql makes the file that is named"))
+		"there are no migrations in SQL: pg_dump --schema-only --no-owner DATABASE > schema.sql makes the file that is named")+
+		"; or database: {template: DATABASE} takes that as it is, with --postgres DSN")
 }
 
 var healthForm = regexp.MustCompile("[\"'`](?:GET )?(/(?:api/)?(?:healthz|health|readyz|ready|livez|up|ping))/?[\"'`]")
