@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/interlock-pg/interlock/harness/internal/clock"
 )
 
 // Job is something to be done at set times.
@@ -29,19 +31,8 @@ type Config struct {
 	Late time.Duration // a job may begin, where the machine slept; 0: 1 min; negative: for ever
 	Log  *slog.Logger  // nil: nowhere
 
-	Clock Clock // nil: the time
+	Clock clock.Clock // nil: the time
 }
-
-// Clock is time. The zero Config has the real one.
-type Clock interface {
-	Now() time.Time
-	After(time.Duration) <-chan time.Time
-}
-
-type realClock struct{}
-
-func (realClock) Now() time.Time                         { return time.Now() }
-func (realClock) After(d time.Duration) <-chan time.Time { return time.After(d) }
 
 // Status is how it goes with one job.
 type Status struct {
@@ -83,7 +74,7 @@ func New(config Config) (*Agenda, error) {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
 	if config.Clock == nil {
-		config.Clock = realClock{}
+		config.Clock = clock.Real{}
 	}
 	a := &Agenda{config: config}
 	var wrong []error

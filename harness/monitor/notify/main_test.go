@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/harness/internal/clock/clocktest"
 	"github.com/interlock-pg/interlock/harness/monitor"
 	"github.com/interlock-pg/interlock/harness/server/servertest"
 )
@@ -232,80 +233,12 @@ func settled(t testing.TB, outbox Outbox, destinations ...string) {
 	}
 }
 
-// manual is a clock that a test moves.
-type manual struct {
-	mu      sync.Mutex
-	now     time.Time
-	waiting []waiter
-	changed chan struct{}
-}
-
-type waiter struct {
-	at  time.Time
-	out chan time.Time
-}
-
-func newManual() *manual { return &manual{now: base, changed: make(chan struct{})} }
-
-func (c *manual) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *manual) After(d time.Duration) <-chan time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	w := waiter{c.now.Add(d), make(chan time.Time, 1)}
-	if d <= 0 {
-		w.out <- c.now
-		return w.out
-	}
-	c.waiting = append(c.waiting, w)
-	close(c.changed)
-	c.changed = make(chan struct{})
-	return w.out
-}
-
-// move goes to a time, and wakes who waits until then.
-func (c *manual) move(to time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = to
-	c.waiting = slices.DeleteFunc(c.waiting, func(w waiter) bool {
-		due := !w.at.After(to)
-		if due {
-			w.out <- to
-		}
-		return due
-	})
-}
-
 // goOn moves again and again, until something came of it: who reads the clock and then waits may do so around a move.
-func (c *manual) goOn(t testing.TB, by time.Duration, done func() bool) {
+func goOn(t testing.TB, clock *clocktest.Manual, by time.Duration, done func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(time.Millisecond) {
 		require.True(t, time.Now().Before(deadline), "nothing comes of it")
-		c.move(c.Now().Add(by))
-	}
-}
-
-// awaited waits until somebody waits for a time.
-func (c *manual) awaited(t testing.TB, at time.Time) {
-	t.Helper()
-	deadline := time.After(30 * time.Second)
-	for {
-		c.mu.Lock()
-		there, changed := slices.ContainsFunc(c.waiting, func(w waiter) bool { return w.at.Equal(at) }), c.changed
-		c.mu.Unlock()
-		if there {
-			return
-		}
-		select {
-		case <-changed:
-		case <-deadline:
-			t.Fatalf("nobody waits until %v: %v", at, c.waiting)
-		}
+		clock.Move(clock.Now().Add(by))
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/harness/internal/clock"
 	"github.com/interlock-pg/interlock/harness/monitor"
 )
 
@@ -35,20 +36,9 @@ type Config struct {
 	Poll       time.Duration // how often to look for what another instance left; 0 and negative: 10 s
 
 	Log    *slog.Logger   // nil: nowhere
-	Clock  Clock          // nil: the time
+	Clock  clock.Clock    // nil: the time
 	Random func() float64 // in [0, 1); nil: random
 }
-
-// Clock is time. The zero Config has the real one.
-type Clock interface {
-	Now() time.Time
-	After(time.Duration) <-chan time.Time
-}
-
-type realClock struct{}
-
-func (realClock) Now() time.Time                         { return time.Now() }
-func (realClock) After(d time.Duration) <-chan time.Time { return time.After(d) }
 
 // resolve fills in defaults, and says all that is wrong.
 func (c Config) resolve() (Config, error) {
@@ -97,7 +87,7 @@ func (c Config) resolve() (Config, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.Clock == nil {
-		c.Clock = realClock{}
+		c.Clock = clock.Real{}
 	}
 	if c.Random == nil {
 		c.Random = rand.Float64

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/interlock-pg/interlock/harness/internal/clock/clocktest"
 	"github.com/interlock-pg/interlock/harness/server"
 	"github.com/interlock-pg/interlock/harness/server/servertest"
 )
@@ -193,7 +194,7 @@ func TestRetryAfter(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(c.status, " ", c.header), func(t *testing.T) {
 			t.Parallel()
-			clock := newManual()
+			clock := clocktest.New(base)
 			ops := receive(t, func(w http.ResponseWriter, _ got) int {
 				if clock.Now().Before(base.Add(c.want)) {
 					w.Header().Set("Retry-After", c.header)
@@ -206,9 +207,9 @@ func TestRetryAfter(t *testing.T) {
 			config.Poll = 100 * time.Hour
 			n, _ := start(t, config, place{Store{File: t.TempDir() + "/state.json"}, "file"}.open(t))
 			require.NoError(t, n.Observe(ctx, result(0, "a")))
-			clock.awaited(t, base.Add(c.want))
+			clock.WaitingUntil(t, base.Add(c.want))
 			require.Contains(t, n.Status().Destinations[0].Why, fmt.Sprint("answered ", c.status))
-			clock.goOn(t, c.want, func() bool { return n.Status().Destinations[0].Delivered == 1 })
+			goOn(t, clock, c.want, func() bool { return n.Status().Destinations[0].Delivered == 1 })
 			require.Len(t, ops.await(func(all []got) bool { return len(taken(all)) == 1 }), 2)
 		})
 	}
@@ -240,7 +241,7 @@ func TestBackoff(t *testing.T) {
 func TestLateUpdate(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	clock := newManual()
+	clock := clocktest.New(base)
 	ops := receive(t, nil)
 	config := quick(ops.URL)
 	config.Clock, config.Update, config.Poll = clock, 0, 100*time.Hour
@@ -251,8 +252,8 @@ func TestLateUpdate(t *testing.T) {
 	settled(t, outbox, "ops")
 	require.NoError(t, n.Observe(ctx, result(1, "a", "b")))
 	require.NoError(t, n.Observe(ctx, result(2, "a", "b", "c")))
-	clock.awaited(t, base.Add(15*time.Minute))
-	clock.goOn(t, 15*time.Minute, func() bool { return n.Status().Destinations[0].Delivered == 2 })
+	clock.WaitingUntil(t, base.Add(15*time.Minute))
+	goOn(t, clock, 15*time.Minute, func() bool { return n.Status().Destinations[0].Delivered == 2 })
 	all := ops.awaitTypes(Broke, Changed)
 	require.Equal(t, 3, all[1].Now.Groups)
 }
