@@ -1,8 +1,6 @@
 package notify
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -70,12 +68,6 @@ func (d Destination) host() string {
 		return ""
 	}
 	return u.Host
-}
-
-// address returns a fingerprint of URL and secret: enough to see that they changed, too little to guess them by.
-func (d Destination) address() string {
-	sum := sha256.Sum256([]byte(string(d.Kind) + "\x00" + string(d.URL) + "\x00" + string(d.Secret)))
-	return hex.EncodeToString(sum[:4])
 }
 
 // clean returns text from elsewhere as it may be shown: short, printable, and without what is secret about the destination.

@@ -46,7 +46,7 @@ func TestHidden(t *testing.T) {
 	text, err := json.Marshal(d)
 	require.NoError(t, err)
 	for _, said := range []string{
-		fmt.Sprint(d), fmt.Sprintf("%v %+v %#v %s %q", d, d, d, d, d.URL), string(text), log.String(), d.host(), d.address(),
+		fmt.Sprint(d), fmt.Sprintf("%v %+v %#v %s %q", d, d, d, d, d.URL), string(text), log.String(), d.host(),
 		d.clean("no such token: verysecret, at https://user:verysecret@example.org/verysecret?token=verysecret"),
 	} {
 		require.NotContains(t, said, "verysecret")

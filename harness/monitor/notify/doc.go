@@ -15,9 +15,10 @@
 // The state of an incident and the messages about it, one for each destination, are written in one transaction, and sent after that. Each message has a
 // delivery id, which is the same at each attempt: a receiver gets every message at least once, and knows by the id what it has. What a destination
 // refuses with 408, 429 or 5xx, or what does not get through, is tried again, for ever, with growing pauses; messages of one destination stay in order,
-// so one that is not taken holds up those behind it, and no other destination. Another 4xx, and a redirect, is final: the message is dead until the
-// address or the secret of its destination is another one at a start. Dead messages are dropped after 30 days, and the oldest of more than
-// 100 at once.
+// so one that is not taken holds up those behind it, and no other destination. Another 4xx, and a redirect, may be of a receiver that is being set up: it is
+// tried again with pauses that grow to an hour, and once a destination has refused everything for a day, what it refuses is dead. 400, 410 and 413 are final at
+// once. Dead messages are sent once more at each start. They are dropped after 30 days, and the oldest of more than 100 at once. So is what waits for a
+// destination that is not there any more, once it is 30 days old; the log says so at each start.
 //
 // What waits is brought up to date rather than told late. A message that cannot have arrived (its destination could not be reached, or answered 429 or
 // 503, or it was never tried) takes in what follows it: a waiting Broke tells the latest groups, and when the incident is over before it was told, the

@@ -120,10 +120,10 @@ func (c *Config) tell(b *Book, what Type, r monitor.Result, now time.Time) {
 		e.Groups = append(e.Groups, c.shown(g))
 	}
 	s.Told, s.ToldAt, s.Seen = tally, now, r.Checked
+	b.bury(now)
 	for _, d := range c.Destinations {
 		e.ID = newID()
 		e.Text = e.text()
-		bury(b, d.Name)
 		b.Queue = append(b.Queue, Message{Destination: d.Name, Watch: watchName(r.Watch), Event: e, Due: now})
 	}
 	b.Queue = upToDate(b.Queue)

@@ -80,7 +80,7 @@ func TestUpToDate(t *testing.T) {
 	refused := func(m *Message) { m.begin(); *m, _ = m.finish(m.Claim, Outcome{Why: "503"}) }
 	over := func(m *Message) { *m, _ = m.finish(m.Claim, Outcome{Why: "503"}) }
 	doubtful := func(m *Message) { m.begin(); *m, _ = m.finish(m.Claim, Outcome{Why: "no answer", Doubt: true}) }
-	dead := func(m *Message) { m.begin(); *m, _ = m.finish(m.Claim, Outcome{Why: "410", Dead: true, Address: "x"}) }
+	dead := func(m *Message) { m.begin(); *m, _ = m.finish(m.Claim, Outcome{Why: "410", Dead: true}) }
 	for _, c := range []struct {
 		what  string
 		steps []step
@@ -144,13 +144,15 @@ func TestUpToDate(t *testing.T) {
 		config.observe(&b, result(0, "a"), base)
 		dead(&b.Queue[0])
 		config.observe(&b, result(1), base)
-		revive(&b, "ops", "x", base)
-		require.Len(t, b.Queue, 2, "the same address would not have it either")
-		revive(&b, "ops", "y", base)
+		b.revive("others", base)
+		require.Len(t, b.Queue, 2)
+		b.revive("ops", base)
 		require.Len(t, b.Queue, 1)
 		require.Equal(t, BrokeAndHealed, b.Queue[0].Event.Type)
 		dead(&b.Queue[0])
-		revive(&b, "ops", "x", base.Add(buried+time.Hour))
+		b.bury(base.Add(buried))
+		require.Len(t, b.Queue, 1)
+		b.bury(base.Add(buried + time.Hour))
 		require.Empty(t, b.Queue)
 	})
 }

@@ -31,7 +31,7 @@ type Config struct {
 
 	Timeout    time.Duration // of one attempt; 0 and negative: 10 s
 	Backoff    time.Duration // before the second attempt; it doubles with each, and half of it is random; 0: 1 s
-	MaxBackoff time.Duration // the longest; 0 and negative: 5 min. What a receiver asks for with Retry-After may be longer, a day at most
+	MaxBackoff time.Duration // the longest; 0 and negative: 5 min. Where the destination refuses, or asks for it with Retry-After, it is an hour
 	Pace       time.Duration // at least, from one message to the next for a destination; 0: 1 s, as Slack asks for
 	Poll       time.Duration // how often to look for what another instance left; 0 and negative: 10 s
 
@@ -231,9 +231,13 @@ func (n *Notifier) compare(ctx context.Context, name string, w *watched, r monit
 // again at the next start, with the same id.
 func (n *Notifier) Run(ctx context.Context) error {
 	var all sync.WaitGroup
-	for _, s := range n.senders {
-		all.Go(func() { s.run(ctx) })
-	}
+	all.Go(func() {
+		n.tend(ctx, func() {
+			for _, s := range n.senders {
+				all.Go(func() { s.run(ctx) })
+			}
+		})
+	})
 	all.Go(func() { n.retell(ctx) })
 	all.Wait()
 	n.client.CloseIdleConnections()

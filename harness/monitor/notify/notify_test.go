@@ -185,7 +185,8 @@ func TestRetryAfter(t *testing.T) {
 		want   time.Duration
 	}{
 		{429, "3600", time.Hour},
-		{503, base.Add(2 * time.Hour).Format(http.TimeFormat), 2 * time.Hour},
+		{503, base.Add(30 * time.Minute).Format(http.TimeFormat), 30 * time.Minute},
+		{503, base.Add(2 * time.Hour).Format(http.TimeFormat), longest},
 		{429, "99999999999999999999", longest},
 		{429, "", 3 * time.Second / 4}, // of a backoff of 1 s, half and half of a half
 		{429, "soon", 3 * time.Second / 4},
@@ -223,7 +224,7 @@ func TestBackoff(t *testing.T) {
 		s := sender{Notifier: &Notifier{config: config}}
 		var all []time.Duration
 		for attempts := range 100 {
-			all = append(all, s.backoff(attempts+1).Round(time.Millisecond))
+			all = append(all, s.backoff(attempts+1, config.MaxBackoff).Round(time.Millisecond))
 		}
 		want := []time.Duration{1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300}
 		for i := range want {
@@ -258,46 +259,135 @@ func TestLateUpdate(t *testing.T) {
 	require.Equal(t, 3, all[1].Now.Groups)
 }
 
-// TestGone has a receiver that would not have it, until it has another address.
+// TestGone has a receiver that would not have it, which is asked once more at each start.
 func TestGone(t *testing.T) {
-	for _, status := range []int{http.StatusGone, http.StatusMovedPermanently} {
-		t.Run(fmt.Sprint(status), func(t *testing.T) {
-			everywhere(t, func(t *testing.T, p place) {
-				ctx := t.Context()
-				elsewhere := receive(t, nil)
-				ops := receive(t, func(w http.ResponseWriter, _ got) int {
-					w.Header().Set("Location", elsewhere.URL)
-					return status
-				})
-				var log bytes.Buffer
-				config := quick(ops.URL + "/very/hushhush")
-				config.Log = slog.New(slog.NewTextHandler(&log, nil))
-				outbox := p.open(t)
-				n, stop := start(t, config, outbox)
-				require.NoError(t, n.Observe(ctx, result(0, "a")))
-				settled(t, outbox, "ops")
-				require.NoError(t, n.Observe(ctx, result(1)))
-				settled(t, outbox, "ops")
-				require.Len(t, ops.await(func(all []got) bool { return len(all) == 2 }), 2)
-				stop()
-				d := n.Status().Destinations[0]
-				require.Equal(t, 2, d.Dead)
-				require.Zero(t, d.Queued)
-				require.Contains(t, d.DeadWhy, fmt.Sprint("answered ", status))
-				require.Contains(t, log.String(), "it will not be told")
-				require.NotContains(t, log.String(), "hushhush")
+	everywhere(t, func(t *testing.T, p place) {
+		ctx := t.Context()
+		ops := receive(t, func(http.ResponseWriter, got) int { return http.StatusGone })
+		var log bytes.Buffer
+		config := quick(ops.URL + "/very/hushhush")
+		config.Log = slog.New(slog.NewTextHandler(&log, nil))
+		outbox := p.open(t)
+		n, stop := start(t, config, outbox)
+		require.NoError(t, n.Observe(ctx, result(0, "a")))
+		settled(t, outbox, "ops")
+		require.NoError(t, n.Observe(ctx, result(1)))
+		settled(t, outbox, "ops")
+		require.Len(t, ops.await(func(all []got) bool { return len(all) == 2 }), 2)
+		stop()
+		d := n.Status().Destinations[0]
+		require.Equal(t, 2, d.Dead)
+		require.Zero(t, d.Queued)
+		require.Contains(t, d.DeadWhy, "answered 410")
+		require.Contains(t, log.String(), "it will not be told")
+		require.NotContains(t, log.String(), "hushhush")
 
-				_, stop = start(t, config, outbox) // nothing is another
-				settled(t, outbox, "ops")
-				stop()
-				require.Len(t, ops.await(func(all []got) bool { return true }), 2)
-				start(t, quick(elsewhere.URL), outbox)
-				all := elsewhere.awaitTypes(BrokeAndHealed)
-				require.Equal(t, all[0].Most, Tally{1, 2})
-				settled(t, outbox, "ops")
+		_, stop = start(t, config, outbox)
+		all := ops.await(func(all []got) bool { return len(all) == 3 })
+		require.Equal(t, BrokeAndHealed, all[2].Type)
+		settled(t, outbox, "ops")
+		stop()
+		require.Len(t, ops.await(func(all []got) bool { return true }), 3, "once")
+		elsewhere := receive(t, nil)
+		start(t, quick(elsewhere.URL), outbox)
+		all = elsewhere.awaitTypes(BrokeAndHealed)
+		require.Equal(t, all[0].Most, Tally{1, 2})
+		settled(t, outbox, "ops")
+	})
+}
+
+// TestRefused has a receiver that refuses, as while it is being set up: it has a day to.
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusFound} {
+		for _, hours := range []int{1, 23, 24} {
+			t.Run(fmt.Sprint(status, " for ", hours, " hours"), func(t *testing.T) {
+				t.Parallel()
+				clock := clocktest.New(base)
+				ops := receive(t, func(http.ResponseWriter, got) int {
+					if clock.Now().Before(base.Add(time.Duration(hours) * time.Hour)) {
+						return status
+					}
+					return map[bool]int{true: http.StatusOK, false: status}[hours < 24]
+				})
+				config := quick(ops.URL)
+				config.Clock, config.Backoff, config.MaxBackoff = clock, 0, 0
+				n, _ := start(t, config, place{Store{File: t.TempDir() + "/state.json"}, "file"}.open(t))
+				require.NoError(t, n.Observe(t.Context(), result(0, "a")))
+				failing(t, n)
+				require.Zero(t, n.Status().Destinations[0].Dead)
+				d := n.Status().Destinations[0]
+				for ; d.Delivered+uint64(d.Dead) == 0; d = n.Status().Destinations[0] {
+					clock.Waiting(t, 3) // all there are: nothing is under way
+					clock.Move(clock.Now().Add(20 * time.Minute))
+				}
+				require.Equal(t, hours < 24, d.Delivered == 1, "%+v", d)
+				require.Less(t, d.Failed, uint64(60), "it is not pressed")
+				if d.Dead > 0 { // nor does the next one get a day of its own
+					require.NoError(t, n.Observe(t.Context(), result(1)))
+					goOn(t, clock, time.Millisecond, func() bool { return n.Status().Destinations[0].Dead == 2 })
+				}
 			})
-		})
+		}
 	}
+}
+
+// TestWrongClock has a message that a clock has put off for years.
+func TestWrongClock(t *testing.T) {
+	everywhere(t, func(t *testing.T, p place) {
+		outbox := p.open(t)
+		told(t, outbox, "w", "1")
+		require.NoError(t, outbox.Update(t.Context(), "w", func(b *Book) { b.Queue[0].Due = base.AddDate(10, 0, 0) }))
+		c, err := outbox.Claim(t.Context(), "ops", base, time.Minute)
+		require.NoError(t, err)
+		require.NotNil(t, c.Message)
+	})
+}
+
+// TestStart makes due what waits, and leaves aside what waits for a destination that there is none of, which is kept for a while.
+func TestStart(t *testing.T) {
+	everywhere(t, func(t *testing.T, p place) {
+		ops := receive(t, nil)
+		outbox := p.open(t)
+		clock := clocktest.New(base.Add(buried))
+		told(t, outbox, "w", "1")
+		require.NoError(t, outbox.Update(t.Context(), "w", func(b *Book) {
+			for _, m := range []Message{
+				{Destination: "ops", Event: Event{ID: "2", Type: Broke, Incident: "2", Seen: base.Add(-time.Hour)}, Dead: true},
+				{Destination: "before", Event: Event{ID: "3", Type: Broke, Incident: "3", Seen: base.Add(-time.Hour)}},
+				{Destination: "before", Event: Event{ID: "4", Type: Broke, Incident: "4", Seen: base.Add(time.Hour)}},
+			} {
+				m.Watch, m.Event.Format = "w", Format
+				b.Queue = append(b.Queue, m)
+			}
+			b.Queue[0].Event.Seen, b.Queue[0].Due = base, clock.Now().Add(time.Hour)
+		}))
+		var log bytes.Buffer
+		config := quick(ops.URL)
+		config.Clock, config.Log = clock, slog.New(slog.NewTextHandler(&log, nil))
+		n, stop := start(t, config, outbox)
+		goOn(t, clock, time.Millisecond, func() bool { return n.Status().Destinations[0].Delivered == 1 })
+		stop()
+		require.Len(t, ops.awaitTypes(Broke), 1)
+		require.Contains(t, log.String(), "destination=before watch=w waiting=1 dropped=1")
+		left, err := waiting(t.Context(), outbox, "before")
+		require.NoError(t, err)
+		require.Equal(t, 1, left)
+	})
+}
+
+// TestBuried has a dead message that grows old.
+func TestBuried(t *testing.T) {
+	t.Parallel()
+	clock := clocktest.New(base)
+	ops := receive(t, func(http.ResponseWriter, got) int { return http.StatusGone })
+	config := quick(ops.URL)
+	config.Clock = clock
+	n, _ := start(t, config, place{Store{File: t.TempDir() + "/state.json"}, "file"}.open(t))
+	require.NoError(t, n.Observe(t.Context(), result(0, "a")))
+	goOn(t, clock, time.Hour, func() bool { return n.Status().Destinations[0].Dead == 1 })
+	goOn(t, clock, 6*time.Hour, func() bool { return n.Status().Destinations[0].Dead == 0 })
+	require.Less(t, clock.Now().Sub(base), buried+10*day)
 }
 
 // TestTwoInstances has two that see the same, and each message once.
@@ -386,8 +476,8 @@ func TestReadOnlyBeforeTheEnd(t *testing.T) {
 	}
 	readOnly(false)
 	deadline := time.Now().Add(30 * time.Second)
-	for c := (Claim{Queued: 1}); c.Queued > 0; { // a connection may be gone still
-		c, _ = outbox.Claim(t.Context(), "ops", time.Time{}, 0)
+	for left, err := 1, error(nil); left > 0 || err != nil; { // a connection may be gone still
+		left, err = waiting(t.Context(), outbox, "ops")
 		require.True(t, time.Now().Before(deadline), "%+v", n.Status())
 	}
 	ops.awaitTypes(Broke)

@@ -215,7 +215,7 @@ func (t *Table) Claim(ctx context.Context, destination string, now time.Time, le
 		if err != nil {
 			return err
 		}
-		if m.Due.After(now) {
+		if !m.due(now) {
 			c.Due = m.Due
 			return nil
 		}
@@ -254,11 +254,11 @@ func (t *Table) Finish(ctx context.Context, m Message, o Outcome) error {
 	})
 }
 
-// Dead implements [Outbox].
-func (t *Table) Dead(ctx context.Context, destination string) ([]string, error) {
+// Watches implements [Outbox].
+func (t *Table) Watches(ctx context.Context) ([]string, error) {
 	ctx, stop := context.WithTimeout(ctx, tableTimeout)
 	defer stop()
-	rows, _ := t.pool.Query(ctx, `select distinct watch from interlock.notify_message where destination = $1 and dead order by watch`, destination)
+	rows, _ := t.pool.Query(ctx, `select watch from interlock.notify_watch order by watch`)
 	watches, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
 		return nil, fmt.Errorf("reading the outbox in %s: %w", t.where, err)
