@@ -237,7 +237,7 @@ func (f *File) Finish(ctx context.Context, m Message, o Outcome) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, now := range f.doc.Watches[m.Watch].Queue {
-		if now.Seq == m.Seq {
+		if now.Destination == m.Destination && now.Event.ID == m.Event.ID {
 			left, keep := now.finish(m.Claim, o)
 			if err := f.replace(ctx, left, keep); err != nil {
 				return err

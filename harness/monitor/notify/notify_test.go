@@ -459,7 +459,7 @@ func switching(t *testing.T, db *server.Database) func(readOnly bool) {
 	}
 }
 
-// TestReadOnlyBeforeTheEnd takes the right to write away while a message is on its way.
+// TestReadOnlyBeforeTheEnd takes the right to write away while a message is on its way: that it arrived is written as soon as it can be.
 func TestReadOnlyBeforeTheEnd(t *testing.T) {
 	t.Parallel()
 	db := servertest.Database(t, "")
@@ -469,7 +469,9 @@ func TestReadOnlyBeforeTheEnd(t *testing.T) {
 		return http.StatusOK
 	})
 	outbox := place{Store{Database: db.Config("notify"), Create: true}, "table"}.open(t)
-	n, _ := start(t, quick(ops.URL), outbox)
+	config := quick(ops.URL)
+	config.Poll = time.Hour
+	n, _ := start(t, config, outbox)
 	require.NoError(t, n.Observe(t.Context(), result(0, "a")))
 	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(n.Status().Destinations[0].Why, ErrReadOnly.Error()); time.Sleep(time.Millisecond) {
 		require.True(t, time.Now().Before(deadline), "%+v", n.Status())

@@ -17,7 +17,7 @@ type Outbox interface {
 	// Claim gives the next message of a destination to the caller alone, for the time of the lease.
 	Claim(ctx context.Context, destination string, now time.Time, lease time.Duration) (Claim, error)
 
-	// Finish says what became of a message that was claimed.
+	// Finish says what became of a message that was claimed. It is known by its delivery id.
 	Finish(ctx context.Context, m Message, o Outcome) error
 
 	// Watches returns the watches that have a book.

@@ -118,6 +118,51 @@ func TestLeaseEnds(t *testing.T) {
 	})
 }
 
+// TestNobodyWaitsInACircle has one that claims while another, whose lease has run out, writes how its attempt ended.
+func TestNobodyWaitsInACircle(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	db := servertest.Database(t, "")
+	outbox, err := Open(ctx, Store{Database: db.Config("notify"), Create: true})
+	require.NoError(t, err)
+	defer outbox.Close()
+	told(t, outbox, "w", "1")
+	first, err := outbox.Claim(ctx, "ops", base, 0)
+	require.NoError(t, err)
+	require.NotNil(t, first.Message)
+
+	var conns [2]*pgx.Conn
+	for i := range conns {
+		conns[i], err = db.Connect(ctx, "control")
+		require.NoError(t, err)
+		defer conns[i].Close(context.Background())
+	}
+	slow, err := conns[0].Begin(ctx) // somebody who looks at the message
+	require.NoError(t, err)
+	_, err = slow.Exec(ctx, `select from interlock.notify_message for update`)
+	require.NoError(t, err)
+	ends := make(chan error, 2)
+	waits := func(n int) bool {
+		var waiting int
+		require.NoError(t, conns[1].QueryRow(ctx, `select count(*) from pg_stat_activity
+			where datname = current_database() and application_name = 'interlock notify' and wait_event_type = 'Lock'`).Scan(&waiting))
+		return waiting == n
+	}
+	go func() { ends <- outbox.Finish(ctx, *first.Message, Outcome{Delivered: true}) }()
+	require.Eventually(t, func() bool { return waits(1) }, 30*time.Second, time.Millisecond)
+	claimed := make(chan Claim, 1)
+	go func() {
+		c, err := outbox.Claim(ctx, "ops", base, time.Hour)
+		claimed <- c
+		ends <- err
+	}()
+	require.Eventually(t, func() bool { return len(claimed) == 1 || waits(2) }, 30*time.Second, time.Millisecond)
+	require.NoError(t, slow.Commit(ctx))
+	require.NoError(t, <-ends)
+	require.NoError(t, <-ends)
+	require.Nil(t, (<-claimed).Message, "it was delivered")
+}
+
 // TestText has keys and facts of all kinds.
 func TestText(t *testing.T) {
 	everywhere(t, func(t *testing.T, p place) {

@@ -56,6 +56,9 @@ func (s *sender) run(ctx context.Context) {
 		wait, err := s.next(ctx)
 		if err != nil {
 			wait = s.config.Poll
+			if s.unfinished != nil { // while the message is ours
+				wait = min(wait, s.backoff(1, s.config.MaxBackoff))
+			}
 			if ctx.Err() == nil {
 				s.config.Log.Warn("cannot get at what is to be sent", "destination", s.to.Name, "error", err)
 				s.update(func(d *DestinationStatus) { d.Why = err.Error() })
@@ -81,7 +84,7 @@ func (s *sender) next(ctx context.Context) (wait time.Duration, err error) {
 		s.unfinished = nil
 	}
 	now := s.config.Clock.Now()
-	claim, err := s.outbox.Claim(ctx, s.to.Name, now, 2*s.config.Timeout)
+	claim, err := s.outbox.Claim(ctx, s.to.Name, now, 3*s.config.Timeout) // one for the attempt, and the others to write its end
 	if err != nil {
 		return 0, err
 	}
@@ -101,7 +104,7 @@ func (s *sender) next(ctx context.Context) (wait time.Duration, err error) {
 	outcome := s.attempt(ctx, m)
 	s.record(m, outcome)
 	finish := func(ctx context.Context) error {
-		ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), finishFor)
+		ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), s.config.Timeout/2)
 		defer stop()
 		err := s.outbox.Finish(ctx, m, outcome)
 		if err != nil || outcome.Delivered || outcome.Doubt || outcome.Dead {
@@ -121,9 +124,6 @@ func (s *sender) next(ctx context.Context) (wait time.Duration, err error) {
 	}
 	return max(0, outcome.Due.Sub(s.config.Clock.Now())), nil
 }
-
-// finishFor is how long writing the end of an attempt may take.
-const finishFor = 5 * time.Second
 
 // pace waits until the next message may be sent, whoever wakes us.
 func (s *sender) pace(ctx context.Context) time.Duration {

@@ -234,22 +234,26 @@ func (t *Table) Claim(ctx context.Context, destination string, now time.Time, le
 	return c, nil
 }
 
-// Finish implements [Outbox].
+// Finish implements [Outbox]. It takes its locks in the order in which Claim does.
 func (t *Table) Finish(ctx context.Context, m Message, o Outcome) error {
 	return t.write(ctx, func(tx pgx.Tx) error {
-		rows, _ := tx.Query(ctx, `select seq, message from interlock.notify_message where seq = $1 for update`, m.Seq)
-		now, err := pgx.CollectExactlyOneRow(rows, scanMessage)
-		if err == nil {
-			if left, keep := now.finish(m.Claim, o); keep {
-				_, err = tx.Exec(ctx, `update interlock.notify_message set dead = $2, message = $3::text::json where seq = $1`, m.Seq, left.Dead, jsonOf(left))
-			} else {
-				_, err = tx.Exec(ctx, `delete from interlock.notify_message where seq = $1`, m.Seq)
-			}
-		}
-		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		_, err := tx.Exec(ctx, `update interlock.notify_destination set claim = null, leased_until = null where destination = $1 and claim = $2`, m.Destination, m.Claim)
+		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `update interlock.notify_destination set claim = null, leased_until = null where destination = $1 and claim = $2`, m.Destination, m.Claim)
+		rows, _ := tx.Query(ctx, `select seq, message from interlock.notify_message
+			where destination = $1 and message -> 'event' ->> 'id' = $2 for update`, m.Destination, m.Event.ID)
+		now, err := pgx.CollectExactlyOneRow(rows, scanMessage)
+		switch left, keep := now.finish(m.Claim, o); {
+		case errors.Is(err, pgx.ErrNoRows):
+			return nil
+		case err != nil:
+			return err
+		case keep:
+			_, err = tx.Exec(ctx, `update interlock.notify_message set dead = $2, message = $3::text::json where seq = $1`, left.Seq, left.Dead, jsonOf(left))
+		default:
+			_, err = tx.Exec(ctx, `delete from interlock.notify_message where seq = $1`, left.Seq)
+		}
 		return err
 	})
 }
