@@ -263,7 +263,10 @@ func (d *daemon) url(l net.Listener) string {
 func (d *daemon) address() error {
 	s := d.Settings
 	n := s.Notify
-	d.told = notify.Config{Source: n.Source, Link: n.Link, Groups: n.Groups, Update: n.Update, Log: d.Log}
+	d.told = notify.Config{Source: n.Source, Link: n.Link, Groups: n.Groups, Update: n.Update, Poll: poll, Log: d.Log}
+	if every := s.Checks.Every; every > 0 {
+		d.told.Poll = min(poll, every)
+	}
 	if n.Hide {
 		d.told.Hide = func(string) string { return "(hidden)" }
 	}
@@ -286,9 +289,12 @@ func (d *daemon) address() error {
 	return err
 }
 
+// poll is how often it is looked what has become of messages elsewhere, and of the place where they wait, where looks are not made oftener.
+const poll = 10 * time.Second
+
 // notify tells people, once there is an outbox: a database that is not there when we start may come later.
 func (d *daemon) notify(ctx context.Context) error {
-	store := notify.Store{File: d.Settings.Resolve(d.Settings.Notify.Outbox.File)}
+	store := notify.Store{File: d.Settings.Resolve(d.Settings.Notify.Outbox.File), Log: d.Log}
 	if d.Settings.Notify.Outbox.Table {
 		store.Database, store.Create = d.database, true
 	}

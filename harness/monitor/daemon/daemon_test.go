@@ -307,6 +307,87 @@ func TestDuplicatesFromOneEndToTheOther(t *testing.T) {
 	require.Equal(t, devices, archived)
 }
 
+// The database becomes read only while it is watched: what breaks then is told through a file, and what heals after that, once each.
+func TestReadOnlyMeanwhile(t *testing.T) {
+	db, r := database(t), receive(t)
+	t.Setenv("TEST_SLACK", r.URL+"/services/T0/B0/secret")
+	t.Setenv("TEST_WEBHOOK", r.URL+"/hook")
+	t.Setenv("TEST_WEBHOOK_SECRET", secret)
+	d := start(t, db.Config("serve"), strings.Replace(told, "{table: true}", "{table: true, file: outbox.json}", 1))
+	of := func(watch string) (types []notify.Type) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for _, e := range r.events {
+			if e.Watch == watch {
+				types = append(types, e.Type)
+			}
+		}
+		return types
+	}
+	observe(t, "the sessions are told of", func() bool { return len(of("duplicate-sessions")) == 1 })
+
+	config := db.Config("application")
+	config.RuntimeParams["default_transaction_read_only"] = "off" // the application is another one than we are
+	conn, err := pgx.ConnectConfig(t.Context(), config)
+	require.NoError(t, err)
+	defer conn.Close(t.Context())
+	run := func(sql string) {
+		t.Helper()
+		_, err := conn.Exec(t.Context(), sql, pgx.QueryExecModeSimpleProtocol)
+		require.NoError(t, err)
+	}
+	name := pgx.Identifier{db.Name}.Sanitize()
+	run(`alter database ` + name + ` set default_transaction_read_only = on`)
+	run(`select pg_terminate_backend(pid) from pg_stat_activity where application_name in ('interlock notify', 'interlock serve') and datname = current_database()`)
+	observe(t, "read only", func() bool { return strings.Contains(d.get("/metrics"), "\ninterlock_database_read_only 1") })
+	run(`insert into aedpics.inspection_schedules (aed_data_id, equipment_serial, scheduled_for)
+		select 1, 'AED-1', timestamptz '2026-01-05 10:00Z' + n * interval '1 minute' from generate_series(1, 2) n`)
+	observe(t, "it is told", func() bool { return len(of("duplicate-schedules")) == 1 })
+	require.Equal(t, []notify.Type{notify.Broke}, of("duplicate-schedules"))
+	observe(t, "somebody can be told", func() bool { return strings.Contains(d.get("/metrics"), "\ninterlock_notifications_ready 1") })
+	require.Contains(t, d.log.String(), "messages wait in a file")
+
+	run(`alter database ` + name + ` reset default_transaction_read_only`)
+	observe(t, "and returned", func() bool { return strings.Contains(d.log.String(), "messages wait in the database again") })
+	run(`update aedpics.inspection_schedules set status = 'cancelled'`)
+	observe(t, "both are told", func() bool {
+		_, slack := r.told()
+		return len(of("duplicate-schedules")) == 2 && len(slack) == 3
+	})
+	require.Equal(t, []notify.Type{notify.Broke, notify.Healed}, of("duplicate-schedules"))
+	require.Equal(t, []notify.Type{notify.Broke}, of("duplicate-sessions"))
+	d.stop()
+	var left int
+	require.NoError(t, conn.QueryRow(t.Context(), `select count(*) from interlock.notify_message`).Scan(&left))
+	require.Zero(t, left)
+}
+
+// A database that is read only is no place for messages: where there is no other, that is told.
+func TestNobodyCanBeTold(t *testing.T) {
+	db, r := database(t), receive(t)
+	t.Setenv("TEST_SLACK", r.URL+"/services/T0/B0/secret")
+	t.Setenv("TEST_WEBHOOK", r.URL+"/hook")
+	t.Setenv("TEST_WEBHOOK_SECRET", secret)
+	config := db.Config("serve")
+	d := start(t, config, told)
+	ready := func(want string) {
+		t.Helper()
+		observe(t, "ready: "+want, func() bool { return strings.Contains(d.get("/metrics"), "\ninterlock_notifications_ready "+want) })
+	}
+	ready("1")
+	conn, err := db.Connect(t.Context(), "test")
+	require.NoError(t, err)
+	defer conn.Close(t.Context())
+	name := pgx.Identifier{db.Name}.Sanitize()
+	_, err = conn.Exec(t.Context(), `alter database `+name+` set default_transaction_read_only = on; 
+		select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'interlock notify' and datname = current_database()`, pgx.QueryExecModeSimpleProtocol)
+	require.NoError(t, err)
+	ready("0")
+	_, err = conn.Exec(t.Context(), `alter database `+name+` reset default_transaction_read_only`)
+	require.NoError(t, err)
+	ready("1")
+}
+
 // Three at once, as while one takes over from another: each tells how it is, people are told once, and each row is repaired once.
 func TestSeveralAtOnce(t *testing.T) {
 	servertest.Slow(t)

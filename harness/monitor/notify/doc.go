@@ -27,9 +27,14 @@
 //
 // # Several instances
 //
-// Any number may share one table, and must have the same destinations: each observes, the first to see something writes it, and one at a time sends to a destination. A state file belongs to
-// one process. Results are compared by the clocks of the machines that looked; clocks that are apart by more than looks are make an instance's
-// results count late, and a time more than a minute ahead is not believed.
+// Any number may share one table, and must have the same destinations: each observes, the first to see something writes it, and one at a time sends to a
+// destination. A state file belongs to one process: several that have one each tell each for itself. Results are compared by the clocks of the machines
+// that looked; clocks that are apart by more than looks are make an instance's results count late, and a time more than a minute ahead is not believed.
+//
+// # A database that is read only
+//
+// An outbox may have both, tables and a file ([Store]): messages wait in the tables, and in the file for as long as those cannot be written. What was told
+// and what waits moves to the file, where it is noted what was taken, and later back: what was sent from the file meanwhile is then dropped from the tables.
 //
 // # What is kept
 //

@@ -174,11 +174,17 @@ func quick(url string) Config {
 	}
 }
 
-// start runs a notifier until stop, or the end of the test.
+// start makes a notifier, and runs it.
 func start(t testing.TB, config Config, outbox Outbox) (n *Notifier, stop func()) {
 	t.Helper()
 	n, err := New(config, outbox)
 	require.NoError(t, err)
+	return n, run(t, n)
+}
+
+// run runs a notifier until stop, or the end of the test.
+func run(t testing.TB, n *Notifier) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
@@ -187,7 +193,7 @@ func start(t testing.TB, config Config, outbox Outbox) (n *Notifier, stop func()
 		require.ErrorIs(t, <-done, context.Canceled)
 	})
 	t.Cleanup(stop)
-	return n, stop
+	return stop
 }
 
 // place is where an outbox is, to be opened more than once.

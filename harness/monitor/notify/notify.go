@@ -105,7 +105,7 @@ type Notifier struct {
 
 	mu      sync.Mutex
 	watches map[string]*watched
-	trouble string // of the outbox, at the latest attempt to write what is to be told
+	trouble string // of the outbox, at the latest attempt to tidy it up; empty: there is none
 }
 
 // watched is what a notifier knows of one watch.
@@ -116,6 +116,7 @@ type watched struct {
 	again   time.Time        // when to compare it once more; zero: not needed
 	open    string           // the incident, as far as this instance knows
 	since   time.Time
+	trouble string // of the outbox, at the latest attempt to bring it up to date
 }
 
 // New returns a notifier that tells through an outbox, which stays the caller's to close, after Run has returned.
@@ -178,12 +179,11 @@ func (n *Notifier) settle(ctx context.Context, name string, w *watched) error {
 		}
 		told, again, err := n.compare(ctx, name, w, *todo)
 		n.mu.Lock()
+		w.trouble = textOf(err)
 		if err != nil {
-			n.trouble = err.Error()
 			n.mu.Unlock()
 			return fmt.Errorf("telling of %s: %w; it is kept in memory, and tried again", name, err)
 		}
-		n.trouble = ""
 		w.latest, w.again = todo, again
 		if len(w.pending) > 0 && w.pending[0].Checked.Equal(todo.Checked) && w.pending[0].Version == todo.Version {
 			w.pending = slices.Delete(w.pending, 0, 1)
@@ -264,12 +264,25 @@ func (n *Notifier) retell(ctx context.Context) {
 			continue
 		case <-n.config.Clock.After(wait):
 		}
+		if e, is := n.outbox.(*either); is {
+			if err := e.back(ctx); err != nil && ctx.Err() == nil {
+				n.config.Log.Warn("messages wait in a file, and cannot be moved to the database", "error", err)
+			}
+		}
 		for name, w := range watches {
 			if err := n.settle(ctx, name, w); err != nil && ctx.Err() == nil {
 				n.config.Log.Warn("what is to be told waits in memory", "watch", name, "error", err)
 			}
 		}
 	}
+}
+
+// textOf returns what an error says; empty: there is none.
+func textOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 // nudge wakes who waits on a channel of one place.

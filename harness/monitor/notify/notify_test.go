@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -441,21 +443,22 @@ func TestTwoInstances(t *testing.T) {
 	require.Len(t, ids, 10)
 }
 
-// switching returns a function that switches a database to read only, or back, for all who use it as a notifier.
-func switching(t *testing.T, db *server.Database) func(readOnly bool) {
+// switching returns functions that switch a database to read only, or back, for who connects from then on, and that end the sessions of notifiers.
+func switching(t *testing.T, db *server.Database) (readOnly func(bool), end func()) {
 	t.Helper()
 	conn, err := pgx.ConnectConfig(t.Context(), servertest.Server(t).Config("postgres", "control"))
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close(context.Background()) })
-	return func(readOnly bool) {
-		for _, sql := range []string{
-			fmt.Sprintf(`alter database %s set default_transaction_read_only = %t`, pgx.Identifier{db.Name}.Sanitize(), readOnly),
-			`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'interlock notify' and datname = '` + db.Name + `'`,
-		} {
-			if _, err := conn.Exec(context.Background(), sql); err != nil {
-				t.Error(err)
-			}
+	do := func(sql string, args ...any) {
+		if _, err := conn.Exec(context.Background(), sql, args...); err != nil {
+			t.Error(err)
 		}
+	}
+	readOnly = func(is bool) {
+		do(fmt.Sprintf(`alter database %s set default_transaction_read_only = %t`, pgx.Identifier{db.Name}.Sanitize(), is))
+	}
+	return readOnly, func() {
+		do(`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'interlock notify' and datname = $1`, db.Name)
 	}
 }
 
@@ -463,9 +466,10 @@ func switching(t *testing.T, db *server.Database) func(readOnly bool) {
 func TestReadOnlyBeforeTheEnd(t *testing.T) {
 	t.Parallel()
 	db := servertest.Database(t, "")
-	readOnly := switching(t, db)
+	readOnly, end := switching(t, db)
 	ops := receive(t, func(http.ResponseWriter, got) int {
 		readOnly(true)
+		end()
 		return http.StatusOK
 	})
 	outbox := place{Store{Database: db.Config("notify"), Create: true}, "table"}.open(t)
@@ -485,12 +489,12 @@ func TestReadOnlyBeforeTheEnd(t *testing.T) {
 	ops.awaitTypes(Broke)
 }
 
-// TestReadOnlyInTheMiddle takes the right to write away, and gives it back.
+// TestReadOnlyInTheMiddle takes the right to write away, and gives it back, where there is no file.
 func TestReadOnlyInTheMiddle(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	db := servertest.Database(t, "")
-	readOnly := switching(t, db)
+	readOnly, end := switching(t, db)
 	p := place{Store{Database: db.Config("notify"), Create: true}, "table"}
 	ops := receive(t, nil)
 	outbox := p.open(t)
@@ -500,22 +504,87 @@ func TestReadOnlyInTheMiddle(t *testing.T) {
 	settled(t, outbox, "ops")
 
 	readOnly(true)
-	var err error
-	for err == nil || !strings.Contains(err.Error(), ErrReadOnly.Error()) { // once the connections are gone
-		err = n.Observe(ctx, result(1))
-	}
-	require.ErrorIs(t, err, ErrReadOnly)
+	end()
+	troubled := func() bool { return strings.Contains(n.Status().Trouble, ErrReadOnly.Error()) }
+	require.Eventually(t, troubled, 30*time.Second, time.Millisecond, "it is known before there is anything to tell")
+	require.ErrorIs(t, n.Observe(ctx, result(1)), ErrReadOnly)
 	require.Error(t, n.Observe(ctx, result(2, "b")))
 	require.NotEmpty(t, n.Status().Trouble)
 	require.Positive(t, n.Status().Waiting)
-	_, err = Open(ctx, p.Store)
+	_, err := Open(ctx, p.Store)
 	require.ErrorIs(t, err, ErrReadOnly)
 	require.ErrorContains(t, err, "try a state file")
 	ops.awaitTypes(Broke)
 
-	readOnly(false)
+	readOnly(false) // and the sessions of before are left as they are
 	all := ops.await(func(all []got) bool { return len(all) >= 3 })
 	require.Equal(t, []Type{Broke, Healed, Broke}, types(all))
 	settled(t, outbox, "ops")
-	require.Empty(t, n.Status().Trouble)
+	require.Eventually(t, func() bool { return n.Status().Trouble == "" }, 30*time.Second, time.Millisecond)
+}
+
+// TestFileMeanwhile takes the right to write away, again and again, and gives it back: messages go through the file then, and none is told twice.
+func TestFileMeanwhile(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	db := servertest.Database(t, "")
+	readOnly, end := switching(t, db)
+	var inTheMiddle atomic.Bool
+	ops := receive(t, func(http.ResponseWriter, got) int {
+		if inTheMiddle.Swap(false) {
+			readOnly(true)
+			end()
+		}
+		return http.StatusOK
+	})
+	outbox, err := Open(ctx, Store{Database: db.Config("notify"), Create: true, File: filepath.Join(t.TempDir(), "notify.json")})
+	require.NoError(t, err)
+	defer outbox.Close()
+	n, _ := start(t, quick(ops.URL), outbox)
+	in := func(file bool) {
+		t.Helper()
+		require.Eventually(t, func() bool {
+			e := outbox.(*either)
+			e.mu.RLock()
+			defer e.mu.RUnlock()
+			_, is := e.in.(*File)
+			return is == file
+		}, 30*time.Second, time.Millisecond)
+	}
+	var want []Type
+	observe := func(minute int, keys ...string) {
+		t.Helper()
+		require.Eventually(t, func() bool { return n.Observe(ctx, result(minute, keys...)) == nil }, 30*time.Second, time.Millisecond, "a session may be gone")
+		want = append(want, Healed)
+		if len(keys) > 0 {
+			want[len(want)-1] = Broke
+		}
+		ops.awaitTypes(want...)
+	}
+	for round := range 3 {
+		minute := 10 * round
+		observe(minute, "a")
+		readOnly(true)
+		end()
+		in(true)
+		require.Eventually(t, func() bool { return n.Status().Trouble == "" }, 30*time.Second, time.Millisecond)
+		observe(minute + 1)
+		observe(minute+2, "b")
+		readOnly(false)
+		in(false)
+		observe(minute + 3)
+	}
+	inTheMiddle.Store(true) // the end of this one is written to the file
+	observe(100, "c")
+	in(true)
+	settled(t, outbox, "ops")
+	readOnly(false)
+	in(false)
+	observe(101)
+	settled(t, outbox, "ops")
+	ids := map[string]bool{}
+	for _, g := range ops.awaitTypes(want...) {
+		ids[g.ID] = true
+	}
+	require.Len(t, ids, len(want))
 }

@@ -33,6 +33,8 @@ type Outbox interface {
 type Book struct {
 	State State     `json:"state"`
 	Queue []Message `json:"queue,omitempty"` // in the order in which they are sent
+
+	Taken []string `json:"taken,omitempty"` // messages that are in tables too, which could not be written when a file took them over; of a file
 }
 
 // Message is an event on its way to a destination.

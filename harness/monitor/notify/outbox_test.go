@@ -3,9 +3,9 @@ package notify
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"testing"
 	"time"
 
@@ -303,7 +303,7 @@ func TestOpen(t *testing.T) {
 	require.ErrorIs(t, err, ErrNoTables)
 	file, err := Open(ctx, Store{Database: db.Config("notify"), File: filepath.Join(t.TempDir(), "x")})
 	require.NoError(t, err)
-	require.IsType(t, &File{}, file)
+	require.IsType(t, &File{}, file.(*either).in)
 	require.NoError(t, file.Close())
 	for range 2 {
 		table, err := Open(ctx, Store{Database: db.Config("notify"), Create: true})
@@ -326,42 +326,126 @@ func readOnly(db *server.Database) *pgx.ConnConfig {
 // TestThereAndBack breaks while the database can be written, goes on with a file while it cannot, and returns.
 func TestThereAndBack(t *testing.T) {
 	t.Parallel()
-	ctx := t.Context()
-	db := servertest.Database(t, "")
-	ops := receive(t, nil)
-	there := Store{Database: db.Config("notify"), Create: true, File: filepath.Join(t.TempDir(), "notify.json")}
-	away := there
-	away.Database = readOnly(db)
-	observe := func(s Store, url string, minute int, keys ...string) {
-		outbox, err := Open(ctx, s)
-		require.NoError(t, err)
-		n, stop := start(t, quick(url), outbox)
-		require.NoError(t, n.Observe(ctx, result(minute, keys...)))
-		if url == ops.URL {
-			settled(t, outbox, "ops")
-		}
-		stop()
-		require.NoError(t, outbox.Close())
+	type step struct {
+		readOnly, nobody bool // nobody: there is no receiver
+		keys             []string
 	}
-	nobody, _ := port(t)
-	observe(there, ops.URL, 0, "a")
-	ops.awaitTypes(Broke)
-	observe(away, ops.URL, 1, "a")
-	ops.awaitTypes(Broke)
-	observe(away, ops.URL, 2)
-	ops.awaitTypes(Broke, Healed)
-	observe(there, ops.URL, 3)
-	ops.awaitTypes(Broke, Healed)
-	observe(away, nobody, 4, "b") // cannot be told yet
-	observe(there, ops.URL, 5, "b")
-	all := ops.awaitTypes(Broke, Healed, Broke)
-	require.Equal(t, "b", all[2].Groups[0].Key)
-	observe(there, ops.URL, 6)
-	ops.awaitTypes(Broke, Healed, Broke, Healed)
-	require.False(t, slices.ContainsFunc(all, func(g got) bool { return g.ID == "" }))
+	for _, c := range []struct {
+		what  string
+		steps []step
+		want  []Type // what the receiver has got after each step
+		after []int
+	}{
+		{
+			"told at once",
+			[]step{{keys: []string{"a"}}, {readOnly: true, keys: []string{"a"}}, {readOnly: true}, {}},
+			[]Type{Broke, Healed},
+			[]int{1, 1, 2, 2},
+		},
+		{
+			"what waits in a file goes to the tables",
+			[]step{{readOnly: true, nobody: true, keys: []string{"b"}}, {keys: []string{"b"}}, {}},
+			[]Type{Broke, Healed},
+			[]int{0, 1, 2},
+		},
+		{
+			"what waits in tables goes to the file",
+			[]step{{nobody: true, keys: []string{"a"}}, {readOnly: true}, {}},
+			[]Type{BrokeAndHealed},
+			[]int{0, 1, 1},
+		},
+		{
+			"and is not told again by the tables",
+			[]step{{nobody: true, keys: []string{"a"}}, {readOnly: true, keys: []string{"a"}}, {readOnly: true, keys: []string{"a"}}, {keys: []string{"a"}}, {}},
+			[]Type{Broke, Healed},
+			[]int{0, 1, 1, 1, 2},
+		},
+		{
+			"it waits there, and comes back as it is by then",
+			[]step{{nobody: true, keys: []string{"a"}}, {readOnly: true, nobody: true, keys: []string{"a", "b"}}, {keys: []string{"a", "b"}}},
+			[]Type{Broke},
+			[]int{0, 0, 1},
+		},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			t.Parallel()
+			ctx := t.Context()
+			db := servertest.Database(t, "")
+			ops := receive(t, nil)
+			nobody, _ := port(t)
+			path := filepath.Join(t.TempDir(), "notify.json")
+			for minute, s := range c.steps {
+				store := Store{Database: db.Config("notify"), Create: true, File: path}
+				if s.readOnly {
+					store.Database = readOnly(db)
+				}
+				config := quick(ops.URL)
+				if s.nobody {
+					config = quick(nobody)
+				}
+				outbox, err := Open(ctx, store)
+				require.NoError(t, err)
+				n, err := New(config, outbox)
+				require.NoError(t, err)
+				require.NoError(t, n.Observe(ctx, result(minute, s.keys...))) // before anything is sent
+				stop := run(t, n)
+				if !s.nobody {
+					settled(t, outbox, "ops")
+				}
+				stop()
+				require.NoError(t, outbox.Close())
+				got := ops.awaitTypes(append([]Type(nil), c.want[:c.after[minute]]...)...)
+				if len(got) > 0 && got[len(got)-1].Type == Broke {
+					require.Len(t, got[len(got)-1].Groups, len(s.keys))
+				}
+			}
+			conn, err := db.Connect(ctx, "control")
+			require.NoError(t, err)
+			defer conn.Close(ctx)
+			var left int
+			require.NoError(t, conn.QueryRow(ctx, `select count(*) from interlock.notify_message`).Scan(&left))
+			require.Zero(t, left)
+		})
+	}
 }
 
-// TestNoRight has a role that may not create anything.
+// TestTakeBack goes through what may be in tables and in the file that took over from them.
+func TestTakeBack(t *testing.T) {
+	t.Parallel()
+	of := func(id string, what Type) Message {
+		return Message{Destination: "ops", Watch: "w", Event: Event{Format: Format, ID: id, Type: what, Incident: id}}
+	}
+	numbered := func(seq int64, m Message) Message { m.Seq = seq; return m }
+	claimed := func(m Message) Message { m.Claim = "x"; return m }
+	doubtful := func(m Message) Message { m.Doubt = true; return m }
+	for _, c := range []struct {
+		what       string
+		table      []Message
+		file, want []Message
+		taken      []string
+	}{
+		{"nothing was taken", []Message{numbered(7, of("1", Broke))}, []Message{numbered(1, of("2", Broke))}, []Message{numbered(7, of("1", Broke)), of("2", Broke)}, nil},
+		{"it was told", []Message{numbered(7, of("1", Broke))}, nil, nil, []string{"1"}},
+		{"it was not", []Message{numbered(7, of("1", Broke))}, []Message{numbered(1, of("1", Broke))}, []Message{numbered(7, of("1", Broke))}, []string{"1"}},
+		{
+			"an attempt may have arrived",
+			[]Message{numbered(7, of("1", Broke)), numbered(8, claimed(of("2", Broke)))},
+			[]Message{numbered(1, claimed(of("1", Broke))), numbered(2, of("2", Broke))},
+			[]Message{numbered(7, doubtful(of("1", Broke))), numbered(8, doubtful(of("2", Broke)))},
+			[]string{"1", "2"},
+		},
+		{"another one told it", nil, []Message{numbered(1, of("1", Broke))}, []Message{of("1", Broke)}, []string{"1"}},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			book := Book{State: State{Seen: base}, Queue: c.table}
+			book.takeBack(Book{State: State{Seen: base.Add(-time.Hour), Incident: "old"}, Queue: c.file, Taken: c.taken})
+			require.Equal(t, c.want, book.Queue)
+			require.Empty(t, book.State.Incident, "what is older says nothing")
+		})
+	}
+}
+
+// TestNoRight has a role that may not create anything, and one that may not even see the tables that there are.
 func TestNoRight(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -369,16 +453,54 @@ func TestNoRight(t *testing.T) {
 	conn, err := db.Connect(ctx, "control")
 	require.NoError(t, err)
 	role := "notify_" + db.Name
-	_, err = conn.Exec(ctx, `create role `+pgx.Identifier{role}.Sanitize()+` login`)
-	require.NoError(t, err)
+	run := func(sql string) {
+		t.Helper()
+		_, err := conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
+		require.NoError(t, err, sql)
+	}
+	run(`create role ` + role + ` login`)
 	defer func() {
-		_, err := conn.Exec(context.Background(), `drop role `+pgx.Identifier{role}.Sanitize())
+		_, err := conn.Exec(context.Background(), `drop owned by `+role+`; drop role `+role, pgx.QueryExecModeSimpleProtocol)
 		require.NoError(t, err)
 		require.NoError(t, conn.Close(context.Background()))
 	}()
 	config := db.Config("notify")
 	config.User = role
-	_, err = Open(ctx, Store{Database: config, Create: true, File: filepath.Join(t.TempDir(), "x")})
-	require.ErrorContains(t, err, "42501")
-	require.ErrorContains(t, err, "try a role that may create a schema in this database, or a state file")
+	file := filepath.Join(t.TempDir(), "x")
+	tries := 0
+	refused := func(want error, try string) {
+		t.Helper()
+		_, err := Open(ctx, Store{Database: config, Create: true})
+		require.ErrorIs(t, err, want)
+		require.ErrorContains(t, err, try)
+		outbox, err := Open(ctx, Store{Database: config, Create: true, File: file})
+		require.NoError(t, err, "there is a file")
+		tries++
+		told(t, outbox, "w", fmt.Sprint(tries))
+		require.NoError(t, outbox.Close())
+	}
+	refused(ErrNoTables, "try docs/deploy/role.sql, a role that may create a schema in this database, or a state file")
+	table, err := OpenTable(ctx, db.Config("owner"), true)
+	require.NoError(t, err)
+	require.NoError(t, table.Close())
+	refused(ErrNoRight, `try: grant interlock_outbox to "`+role+`"`)
+	run(`grant usage on schema interlock to ` + role)
+	refused(ErrNoRight, "try: grant")
+	run(`grant select on all tables in schema interlock to ` + role)
+	refused(ErrNoRight, "try: grant")
+
+	outbox, err := Open(ctx, Store{Database: config, File: file})
+	require.NoError(t, err)
+	defer outbox.Close()
+	run(`grant insert, update, delete on all tables in schema interlock to ` + role)
+	require.NoError(t, outbox.(*either).back(ctx), "they may be written now")
+	var waiting int
+	require.NoError(t, conn.QueryRow(ctx, `select count(*) from interlock.notify_message`).Scan(&waiting))
+	require.Equal(t, tries, waiting)
+	run(`revoke insert on all tables in schema interlock from ` + role)
+	told(t, outbox, "w", "one more") // in the file
+	run(`grant insert on all tables in schema interlock to ` + role)
+	require.NoError(t, outbox.(*either).back(ctx))
+	require.NoError(t, conn.QueryRow(ctx, `select count(*) from interlock.notify_message`).Scan(&waiting))
+	require.Equal(t, tries+1, waiting)
 }

@@ -19,9 +19,12 @@ import (
 // sender sends to one destination.
 type sender struct {
 	*Notifier
-	to     Destination
-	wake   chan struct{}
-	status DestinationStatus // guarded by Notifier.mu
+	to   Destination
+	wake chan struct{}
+
+	// These are guarded by Notifier.mu.
+	status  DestinationStatus
+	trouble string // of the outbox, at the latest attempt to get at it; empty: there is none
 
 	// These are run's.
 	unfinished func(context.Context) error // the end of an attempt that could not be written; nil: there is none
@@ -54,6 +57,9 @@ func (s *sender) update(change func(*DestinationStatus)) {
 func (s *sender) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		wait, err := s.next(ctx)
+		s.mu.Lock()
+		s.trouble = textOf(err)
+		s.mu.Unlock()
 		if err != nil {
 			wait = s.config.Poll
 			if s.unfinished != nil { // while the message is ours

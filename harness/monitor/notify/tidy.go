@@ -15,7 +15,11 @@ func (n *Notifier) tend(ctx context.Context, begin func()) {
 	starting := true
 	for ctx.Err() == nil {
 		wait := day
-		switch err := n.tidy(ctx, starting); {
+		err := n.tidy(ctx, starting)
+		n.mu.Lock()
+		n.trouble = textOf(err)
+		n.mu.Unlock()
+		switch {
 		case err != nil:
 			wait = n.config.Poll
 			if ctx.Err() == nil {
