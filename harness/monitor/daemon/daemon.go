@@ -263,7 +263,7 @@ func (d *daemon) url(l net.Listener) string {
 func (d *daemon) address() error {
 	s := d.Settings
 	n := s.Notify
-	d.told = notify.Config{Source: n.Source, Link: n.Link, Groups: n.Groups, Update: n.Update, Poll: poll, Log: d.Log}
+	d.told = notify.Config{Source: n.Source, Link: n.Link, Groups: n.Groups, Update: n.Update, HealFor: n.HealFor, Poll: poll, Log: d.Log}
 	if every := s.Checks.Every; every > 0 {
 		d.told.Poll = min(poll, every)
 	}
@@ -289,7 +289,8 @@ func (d *daemon) address() error {
 	return err
 }
 
-// poll is how often it is looked what has become of messages elsewhere, and of the place where they wait, where looks are not made oftener.
+// poll is how often it is looked what has become of messages elsewhere, and of the place where they wait, and what the latest looks came to; where looks are
+// made oftener, it is as often as those.
 const poll = 10 * time.Second
 
 // notify tells people, once there is an outbox: a database that is not there when we start may come later.
@@ -331,13 +332,21 @@ func (d *daemon) tell(ctx context.Context, outbox notify.Outbox) error {
 				d.Log.Warn("not written to the outbox yet", "watch", r.Watch.Name, "error", err)
 			}
 		}
-		for _, w := range d.Watches {
-			r, err := d.monitor.Result(ctx, w.Name, time.Minute)
-			if err != nil {
-				return err
+		all := func(fresh time.Duration) error {
+			for _, w := range d.Watches {
+				r, err := d.monitor.Result(ctx, w.Name, fresh)
+				if err != nil {
+					return err
+				}
+				observe(r)
 			}
-			observe(r)
+			return nil
 		}
+		if err := all(time.Minute); err != nil {
+			return err
+		}
+		again := time.NewTicker(d.told.Poll)
+		defer again.Stop()
 		for {
 			select {
 			case c, ok := <-changes:
@@ -345,6 +354,10 @@ func (d *daemon) tell(ctx context.Context, outbox notify.Outbox) error {
 					return nil
 				}
 				observe(c.Result)
+			case <-again.C: // what has not changed is news to an incident that another instance opened, or that is to end
+				if err := all(-1); err != nil {
+					return err
+				}
 			case <-ctx.Done():
 				return nil
 			}

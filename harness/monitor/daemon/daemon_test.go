@@ -29,6 +29,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/harness/monitor"
 	"github.com/interlock-pg/interlock/harness/monitor/daemon"
 	"github.com/interlock-pg/interlock/harness/monitor/notify"
 	"github.com/interlock-pg/interlock/harness/monitor/settings"
@@ -117,6 +118,18 @@ func (r *receiver) told() (types []notify.Type, slack []string) {
 		types = append(types, e.Type)
 	}
 	return types, append([]string(nil), r.slack...)
+}
+
+// of returns the types of the events of a watch.
+func (r *receiver) of(watch string) (types []notify.Type) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.events {
+		if e.Watch == watch {
+			types = append(types, e.Type)
+		}
+	}
+	return types
 }
 
 // running is a daemon.
@@ -230,6 +243,7 @@ notify:
     - {name: pager, kind: webhook, url: {environment: TEST_WEBHOOK}, secret: {environment: TEST_WEBHOOK_SECRET}}
   outbox: {table: true}
   source: production
+  heal_for: 1ms
 `
 
 // The 52 duplicates are on the API, the metrics, the page, and in Slack; a scheduled repair resolves them, and that is told once.
@@ -314,17 +328,7 @@ func TestReadOnlyMeanwhile(t *testing.T) {
 	t.Setenv("TEST_WEBHOOK", r.URL+"/hook")
 	t.Setenv("TEST_WEBHOOK_SECRET", secret)
 	d := start(t, db.Config("serve"), strings.Replace(told, "{table: true}", "{table: true, file: outbox.json}", 1))
-	of := func(watch string) (types []notify.Type) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		for _, e := range r.events {
-			if e.Watch == watch {
-				types = append(types, e.Type)
-			}
-		}
-		return types
-	}
-	observe(t, "the sessions are told of", func() bool { return len(of("duplicate-sessions")) == 1 })
+	observe(t, "the sessions are told of", func() bool { return len(r.of("duplicate-sessions")) == 1 })
 
 	config := db.Config("application")
 	config.RuntimeParams["default_transaction_read_only"] = "off" // the application is another one than we are
@@ -342,8 +346,11 @@ func TestReadOnlyMeanwhile(t *testing.T) {
 	observe(t, "read only", func() bool { return strings.Contains(d.get("/metrics"), "\ninterlock_database_read_only 1") })
 	run(`insert into aedpics.inspection_schedules (aed_data_id, equipment_serial, scheduled_for)
 		select 1, 'AED-1', timestamptz '2026-01-05 10:00Z' + n * interval '1 minute' from generate_series(1, 2) n`)
-	observe(t, "it is told", func() bool { return len(of("duplicate-schedules")) == 1 })
-	require.Equal(t, []notify.Type{notify.Broke}, of("duplicate-schedules"))
+	observe(t, "both are told", func() bool {
+		_, slack := r.told()
+		return len(r.of("duplicate-schedules")) == 1 && len(slack) == 2
+	})
+	require.Equal(t, []notify.Type{notify.Broke}, r.of("duplicate-schedules"))
 	observe(t, "somebody can be told", func() bool { return strings.Contains(d.get("/metrics"), "\ninterlock_notifications_ready 1") })
 	require.Contains(t, d.log.String(), "messages wait in a file")
 
@@ -352,14 +359,41 @@ func TestReadOnlyMeanwhile(t *testing.T) {
 	run(`update aedpics.inspection_schedules set status = 'cancelled'`)
 	observe(t, "both are told", func() bool {
 		_, slack := r.told()
-		return len(of("duplicate-schedules")) == 2 && len(slack) == 3
+		return len(r.of("duplicate-schedules")) == 2 && len(slack) == 3
 	})
-	require.Equal(t, []notify.Type{notify.Broke, notify.Healed}, of("duplicate-schedules"))
-	require.Equal(t, []notify.Type{notify.Broke}, of("duplicate-sessions"))
-	d.stop()
-	var left int
-	require.NoError(t, conn.QueryRow(t.Context(), `select count(*) from interlock.notify_message`).Scan(&left))
-	require.Zero(t, left)
+	require.Equal(t, []notify.Type{notify.Broke, notify.Healed}, r.of("duplicate-schedules"))
+	require.Equal(t, []notify.Type{notify.Broke}, r.of("duplicate-sessions"))
+	observe(t, "nothing is left", func() bool {
+		var left int
+		require.NoError(t, conn.QueryRow(t.Context(), `select count(*) from interlock.notify_message`).Scan(&left))
+		return left == 0
+	})
+}
+
+// Another instance sees something break, a moment after we saw that all is well, and ends. What has not changed for us since is what ends its incident.
+func TestAnotherSawIt(t *testing.T) {
+	db, r := database(t), receive(t)
+	t.Setenv("TEST_SLACK", r.URL+"/services/T0/B0/secret")
+	t.Setenv("TEST_WEBHOOK", r.URL+"/hook")
+	t.Setenv("TEST_WEBHOOK_SECRET", secret)
+	outbox, err := notify.Open(t.Context(), notify.Store{Database: db.Config("another"), Create: true})
+	require.NoError(t, err)
+	another, err := notify.New(notify.Config{Destinations: []notify.Destination{{Name: "pager", Kind: notify.Webhook, URL: notify.Hidden(r.URL + "/hook"), Secret: secret}}}, outbox)
+	require.NoError(t, err)
+	d := start(t, db.Config("serve"), told)
+	observe(t, "it looks", func() bool { return strings.Contains(d.get("/metrics"), "\ninterlock_notifications_ready 1") })
+	schedules := scenarios.Watches(scenarios.Window)[1]
+	require.NoError(t, another.Observe(t.Context(), monitor.Result{
+		Watch: schedules, Verdict: history.Violated, Checked: time.Now().Add(time.Second), Groups: []monitor.Group{{Key: "1", Members: 2}}, Total: 1, Members: 2,
+	}))
+	require.NoError(t, outbox.Close())
+	observe(t, "it is told to be over", func() bool {
+		types := r.of(schedules.Name)
+		return len(types) > 0 && types[len(types)-1] != notify.Broke
+	})
+	if types := r.of(schedules.Name); len(types) > 1 { // it is over before it could be told, otherwise
+		require.Equal(t, []notify.Type{notify.Broke, notify.Healed}, types)
+	}
 }
 
 // A database that is read only is no place for messages: where there is no other, that is told.

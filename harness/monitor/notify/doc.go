@@ -6,9 +6,9 @@
 // What is told follows from results, not from differences between them. [Notifier.Observe] compares the result of a look with what was told last,
 // which is kept in an [Outbox]; so it does not matter what happened while nobody looked. A violated result opens an incident, where none is open: it
 // is told as [Broke]. While it lasts, [Changed] is told when the groups are not those that were told last, and not oftener than Config.Update. Held
-// results end it: it is told as [Healed], after Config.Heal good looks in a row that span Config.HealFor at least. An unknown result says nothing, and
-// neither heals nor breaks nor interrupts a row of good looks. A result that is older than what was told last is left aside: another instance has seen
-// more.
+// results end it, once they span Config.HealFor in a row: it is told as [Healed]. So what comes and goes is one incident. An unknown result says nothing, and
+// neither heals nor breaks nor interrupts a row of good looks. A result that is older than what was told last is left aside: another instance has seen more.
+// So is the good news of a look at a part, and what it says of changes, where another instance has seen groups that this one may not know of.
 //
 // # Delivery
 //

@@ -170,7 +170,7 @@ func types(all []got) []Type {
 func quick(url string) Config {
 	return Config{
 		Destinations: []Destination{{Name: "ops", Kind: Webhook, URL: Hidden(url), Secret: secret}},
-		Update:       -1, Backoff: time.Millisecond, MaxBackoff: 5 * time.Millisecond, Pace: -1, Poll: 20 * time.Millisecond,
+		Update:       -1, HealFor: -1, Backoff: time.Millisecond, MaxBackoff: 5 * time.Millisecond, Pace: -1, Poll: 20 * time.Millisecond,
 	}
 }
 

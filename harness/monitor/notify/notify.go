@@ -26,8 +26,7 @@ type Config struct {
 	Hide         func(string) string // what messages show of a group's key, and no facts; nil: they show both
 
 	Update  time.Duration // at least, from one message about an incident to a Changed; 0: 15 min
-	Heal    int           // good looks in a row that end an incident; 0: 1
-	HealFor time.Duration // that they must span; 0: none. Looks must go on for it: see [Notifier.Observe]
+	HealFor time.Duration // that good looks in a row must span to end an incident, so that what comes and goes is one; 0: 1 min; negative: one will do
 
 	Timeout    time.Duration // of one attempt; 0 and negative: 10 s
 	Backoff    time.Duration // before the second attempt; it doubles with each, and half of it is random; 0: 1 s
@@ -57,16 +56,13 @@ func (c Config) resolve() (Config, error) {
 	if c.Groups > 500 {
 		wrong = append(wrong, fmt.Errorf("a message cannot list %d groups; try 500 at most", c.Groups))
 	}
-	if c.Heal < 0 {
-		wrong = append(wrong, fmt.Errorf("%d good looks cannot end an incident; try 1", c.Heal))
-	}
 	for _, d := range []struct {
 		what    *time.Duration
 		usual   time.Duration
 		instead time.Duration // of a negative one
 	}{
 		{&c.Update, 15 * time.Minute, 0},
-		{&c.HealFor, 0, 0},
+		{&c.HealFor, time.Minute, 0},
 		{&c.Timeout, 10 * time.Second, 10 * time.Second},
 		{&c.Backoff, time.Second, 0},
 		{&c.MaxBackoff, 5 * time.Minute, 5 * time.Minute},
@@ -82,7 +78,7 @@ func (c Config) resolve() (Config, error) {
 	if c.Groups == 0 {
 		c.Groups = 20
 	}
-	c.Groups, c.Heal = max(c.Groups, 0), max(c.Heal, 1)
+	c.Groups = max(c.Groups, 0)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -117,6 +113,7 @@ type watched struct {
 	open    string           // the incident, as far as this instance knows
 	since   time.Time
 	trouble string // of the outbox, at the latest attempt to bring it up to date
+	saw     string // the latest of what was told whose groups this instance has all seen; who has busy has it
 }
 
 // New returns a notifier that tells through an outbox, which stays the caller's to close, after Run has returned.
@@ -133,9 +130,9 @@ func New(config Config, outbox Outbox) (*Notifier, error) {
 	return n, nil
 }
 
-// Observe takes the result of a look, and returns when what is to be told of it is safe in the outbox. It is to be called after every look, also after
-// one that changed nothing, or at least after every one that changed something: then Config.Heal must be 1 and Config.HealFor 0. Where it fails, the
-// result is remembered, as long as this process lives, and [Notifier.Run] tries again.
+// Observe takes the result of a look, and returns when what is to be told of it is safe in the outbox. It is to be called after every look that changed
+// something and, with the result of the latest look, from time to time: only looks that go on end an incident. Where it fails, the result is remembered, as
+// long as this process lives, and [Notifier.Run] tries again.
 func (n *Notifier) Observe(ctx context.Context, r monitor.Result) error {
 	name := watchName(r.Watch)
 	if name == "" {
@@ -208,16 +205,17 @@ func (n *Notifier) compare(ctx context.Context, name string, w *watched, r monit
 		return false, time.Time{}, err
 	}
 	book := Book{State: state}
-	changed, again := n.config.observe(&book, r, now)
+	changed, again, saw := n.config.observe(&book, r, w.saw, now)
 	if changed {
 		err = n.outbox.Update(ctx, name, func(b *Book) {
-			changed, again = n.config.observe(b, r, now)
+			changed, again, saw = n.config.observe(b, r, w.saw, now)
 			book.State = b.State
 		})
 		if err != nil {
 			return false, time.Time{}, err
 		}
 	}
+	w.saw = saw
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if was := w.open; was != book.State.Incident {

@@ -176,7 +176,7 @@ func TestText(t *testing.T) {
 		r.Groups[2].Facts = json.RawMessage(`{"a": ["\ud83d\ude00", "😀", null]}`)
 		var want Book
 		require.NoError(t, outbox.Update(t.Context(), "duplicate-sessions", func(b *Book) {
-			config.observe(b, r, base)
+			config.observe(b, r, "", base)
 			want = *b
 		}))
 		require.NoError(t, outbox.Close())
@@ -281,8 +281,8 @@ func FuzzDocument(f *testing.F) {
 			r := result(1, "a")
 			r.Watch.Name = watch
 			config, _ := Config{Destinations: quick("http://localhost").Destinations}.resolve()
-			config.observe(&book, r, base)
-			config.observe(&book, result(2), base)
+			config.observe(&book, r, "", base)
+			config.observe(&book, result(2), "", base)
 		}
 	})
 }

@@ -101,11 +101,12 @@ func (m *Mode) UnmarshalText(text []byte) error { return oneOf(m, text, DryRun, 
 type Notify struct {
 	Destinations []Destination `yaml:"destinations"`
 	Outbox       Outbox        `yaml:"outbox"`
-	Source       string        `yaml:"source"` // what messages call the database
-	Link         string        `yaml:"link"`   // where to see more
-	Groups       int           `yaml:"groups"` // that a message lists
-	Hide         bool          `yaml:"hide"`   // keys and facts of groups are not shown
-	Update       time.Duration `yaml:"update"` // at least, between two messages about one incident
+	Source       string        `yaml:"source"`   // what messages call the database
+	Link         string        `yaml:"link"`     // where to see more
+	Groups       int           `yaml:"groups"`   // that a message lists
+	Hide         bool          `yaml:"hide"`     // keys and facts of groups are not shown
+	Update       time.Duration `yaml:"update"`   // at least, between two messages about one incident
+	HealFor      time.Duration `yaml:"heal_for"` // good looks must span to end an incident
 }
 
 // Destination is who is told.

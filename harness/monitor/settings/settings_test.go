@@ -33,6 +33,7 @@ notify:
   groups: 5
   hide: true
   update: 15m
+  heal_for: 30s
 `
 
 func TestEveryKey(t *testing.T) {
@@ -48,6 +49,7 @@ func TestEveryKey(t *testing.T) {
 	require.Equal(t, 5*time.Minute, s.Checks.Full)
 	require.Equal(t, settings.Webhook, s.Notify.Destinations[1].Kind)
 	require.True(t, s.Notify.Hide)
+	require.Equal(t, 30*time.Second, s.Notify.HealFor)
 	require.Equal(t, "/etc/interlock/state.json", s.Resolve(s.Notify.Outbox.File))
 	require.Equal(t, "/run/x", s.Resolve("/run/x"))
 }
