@@ -174,13 +174,13 @@ checks: {every: 50ms, full: 50ms, timeout: 10s}
 	listening, ended := make(chan string, 1), make(chan error, 1)
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{t: t, log: &log{}}
-	go func() {
-		ended <- daemon.Run(ctx, daemon.Config{
-			Settings: s, Database: config, Watches: scenarios.Watches(s.Window), Indexes: scenarios.Indexes(),
-			Rules: scenarios.RepairRules(s.Window, scenarios.KeepNewest), Tool: history.Tool{Version: "test"}, Log: slog.New(slog.NewTextHandler(r.log, nil)),
-			Listening: func(url string) { listening <- url },
-		})
-	}()
+	d, err := daemon.New(daemon.Config{
+		Settings: s, Database: config, Watches: scenarios.Watches(s.Window), Indexes: scenarios.Indexes(),
+		Rules: scenarios.RepairRules(s.Window, scenarios.KeepNewest), Tool: history.Tool{Version: "test"}, Log: slog.New(slog.NewTextHandler(r.log, nil)),
+		Listening: func(url string) { listening <- url },
+	})
+	require.NoError(t, err)
+	go func() { ended <- d.Run(ctx) }()
 	select {
 	case r.url = <-listening:
 	case err := <-ended:
@@ -522,7 +522,9 @@ func TestTLS(t *testing.T) {
 
 // Without a token, with a wrong one, and with one that may only read: each is refused as it should be, and so is whoever would listen without any.
 func TestRefused(t *testing.T) {
-	d := start(t, database(t).Config("serve"), `repair: {mode: apply}`)
+	t.Setenv("TEST_SHORT", "short")
+	config := database(t).Config("serve")
+	d := start(t, config, `repair: {mode: apply}`)
 	for _, path := range []string{"/api/monitoring/duplicate-sessions", "/api/invariants", "/api/indexes", "/metrics", "/readyz"} {
 		for _, token := range []string{"", "a-token-that-may-readx"} {
 			status, body := d.ask(http.MethodGet, path, token, "")
@@ -544,17 +546,40 @@ func TestRefused(t *testing.T) {
 
 	for text, says := range map[string]string{
 		"listen: 0.0.0.0:0": "token",
-		"listen: 127.0.0.1:0\ntokens: [{name: a, role: read, environment: NO_SUCH_VARIABLE}]":                                               "NO_SUCH_VARIABLE is empty",
-		"listen: 127.0.0.1:0\nrepair: {mode: apply, schedule: often}":                                                                       "often",
-		"listen: 127.0.0.1:0\ntls: {certificate: none.pem, key: none.pem}":                                                                  "none.pem",
-		"listen: 127.0.0.1:0\nnotify: {outbox: {table: true}, destinations: [{name: a, kind: slack, url: {environment: TEST_READ_TOKEN}}]}": "a",
+		"listen: 127.0.0.1:0\ntokens: [{name: a, role: read, environment: NO_SUCH_VARIABLE}]":                                               "tokens[0] (a): the environment variable NO_SUCH_VARIABLE is empty",
+		"listen: 127.0.0.1:0\ntokens: [{name: a, role: read, environment: TEST_SHORT}]":                                                     `tokens: web: token 1 ("a") has a secret that is not 16`,
+		"listen: 127.0.0.1:0\ntls: {certificate: none.pem, key: none.pem}":                                                                  "tls: open none.pem",
+		"listen: 127.0.0.1:0\nnotify: {outbox: {table: true}, destinations: [{name: a, kind: slack, url: {environment: TEST_READ_TOKEN}}]}": "notify.destinations[0]: the URL of destination a is none; try one",
+		"listen: 127.0.0.1:0\nnotify: {outbox: {table: true}, destinations: [{name: a, kind: slack, url: {file: none}}]}":                   "notify.destinations[0].url (a): open none",
 	} {
 		s, err := settings.Parse("serve.yaml", []byte(text))
 		require.NoError(t, err)
-		err = daemon.Run(t.Context(), daemon.Config{
-			Settings: s, Database: database(t).Config("serve"), Watches: scenarios.Watches(scenarios.Window), Rules: scenarios.RepairRules(scenarios.Window, scenarios.KeepNewest), Log: slog.New(slog.DiscardHandler),
+		d, err := daemon.New(daemon.Config{
+			Settings: s, Database: config, Watches: scenarios.Watches(scenarios.Window), Rules: scenarios.RepairRules(scenarios.Window, scenarios.KeepNewest),
+			Log: slog.New(slog.DiscardHandler),
 		})
+		if err == nil {
+			err = d.Run(t.Context())
+		}
 		require.ErrorContains(t, err, says, text)
 		require.NotContains(t, fmt.Sprint(err), os.Getenv("TEST_READ_TOKEN"), text)
+	}
+}
+
+// All that is wrong is told at once.
+func TestAllThatIsWrong(t *testing.T) {
+	t.Setenv("TEST_SHORT", "short")
+	s, err := settings.Parse("serve.yaml", []byte(`
+postgres: {environment: NO_DATABASE}
+tls: {certificate: none.pem, key: none.pem}
+tokens: [{name: a, role: read, environment: NO_TOKEN}]
+notify:
+  outbox: {table: true}
+  destinations: [{name: a, kind: slack, url: {environment: TEST_SHORT}}, {name: b, kind: slack, url: {environment: NO_ADDRESS}}]
+`))
+	require.NoError(t, err)
+	_, err = daemon.New(daemon.Config{Settings: s, Log: slog.New(slog.DiscardHandler)})
+	for _, says := range []string{"NO_DATABASE", "NO_TOKEN", "none.pem", "notify.destinations[0]: the URL", "NO_ADDRESS"} {
+		require.ErrorContains(t, err, says)
 	}
 }

@@ -43,8 +43,8 @@ type Destination struct {
 // shortest is how long a secret must be.
 const shortest = 16
 
-// check says what is wrong with a destination, without what is secret about it.
-func (d Destination) check() error {
+// Check says what is wrong with a destination, without what is secret about it.
+func (d Destination) Check() error {
 	u, err := url.Parse(string(d.URL))
 	switch {
 	case d.Name == "":

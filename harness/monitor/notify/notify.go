@@ -14,6 +14,7 @@ import (
 
 	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/internal/clock"
+	"github.com/interlock-pg/interlock/harness/internal/strict"
 	"github.com/interlock-pg/interlock/harness/monitor"
 )
 
@@ -43,19 +44,12 @@ type Config struct {
 func (c Config) resolve() (Config, error) {
 	var wrong []error
 	for i, d := range c.Destinations {
-		wrong = append(wrong, d.check())
+		wrong = append(wrong, d.Check())
 		if slices.ContainsFunc(c.Destinations[:i], func(other Destination) bool { return other.Name == d.Name }) {
 			wrong = append(wrong, fmt.Errorf("two destinations are named %q; try another name for one", d.Name))
 		}
 	}
-	if c.Link != "" {
-		if u, err := url.Parse(c.Link); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
-			wrong = append(wrong, errors.New("the link is none that can be shown; try one as https://status.example.org/interlock"))
-		}
-	}
-	if c.Groups > 500 {
-		wrong = append(wrong, fmt.Errorf("a message cannot list %d groups; try 500 at most", c.Groups))
-	}
+	wrong = append(wrong, CheckLink(c.Link), CheckGroups(c.Groups))
 	for _, d := range []struct {
 		what    *time.Duration
 		usual   time.Duration
@@ -89,6 +83,23 @@ func (c Config) resolve() (Config, error) {
 		c.Random = rand.Float64
 	}
 	return c, errors.Join(wrong...)
+}
+
+// CheckLink says what is wrong with Config.Link.
+func CheckLink(link string) error {
+	u, err := url.Parse(link)
+	if link != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil) {
+		return strict.Problem{What: "the link is none that can be shown", Try: "one as https://status.example.org/interlock"}
+	}
+	return nil
+}
+
+// CheckGroups says what is wrong with Config.Groups.
+func CheckGroups(n int) error {
+	if n > 500 {
+		return strict.Problem{What: fmt.Sprintf("a message cannot list %d groups", n), Try: "500 at most"}
+	}
+	return nil
 }
 
 // Notifier tells people. It is safe for concurrent use.
