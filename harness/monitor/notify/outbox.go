@@ -148,6 +148,10 @@ func (b *Book) revive(destination string, now time.Time) {
 func upToDate(queue []Message) []Message {
 	var out []Message
 	for _, m := range queue {
+		if m.Dead || !slices.ContainsFunc(out, func(before Message) bool { return before.takenOverBy(m) }) {
+			out = append(out, m)
+			continue
+		}
 		var rest []Message
 		at, told := -1, m
 		for _, before := range out {
@@ -169,12 +173,8 @@ func upToDate(queue []Message) []Message {
 				e.Before, e.New, e.Gone = before.Event.Before, nil, nil
 			}
 		}
-		if at < 0 {
-			rest = append(rest, m)
-		} else {
-			told.Event.Text = told.Event.text()
-			rest[at] = told
-		}
+		told.Event.Text = told.Event.text()
+		rest[at] = told
 		out = rest
 	}
 	return out
