@@ -40,10 +40,12 @@ type Status struct {
 	Spec string
 	Next time.Time // in the zone of the job
 
-	Running bool
-	Started time.Time     // the latest run; zero: there was none
-	Took    time.Duration // the latest run that ended
-	Why     string        // it failed, or was skipped; empty: it did what it is for
+	Running   bool
+	Started   time.Time     // the latest run; zero: there was none
+	Took      time.Duration // the latest run that ended
+	Why       string        // it failed, or was skipped; empty: it did what it is for
+	Failing   bool          // it failed
+	Succeeded time.Time     // when the latest run that did what it is for ended; zero: none has
 
 	Runs    int // that were begun
 	Failed  int // of Runs
@@ -190,10 +192,11 @@ func (a *Agenda) do(ctx context.Context, j *job) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := &j.status
-	s.Running, s.Took, s.Why = false, now.Sub(s.Started), ""
+	s.Running, s.Took, s.Why, s.Failing = false, now.Sub(s.Started), "", false
 	log := a.config.Log.With("job", j.Name, "took", s.Took, "next", s.Next)
 	switch {
 	case err == nil:
+		s.Succeeded = now
 		log.Info("a job is done")
 		return
 	case errors.Is(err, ErrSkipped):
@@ -202,6 +205,7 @@ func (a *Agenda) do(ctx context.Context, j *job) {
 		log.Info("a job was skipped", "why", err)
 	default:
 		s.Failed++
+		s.Failing = true
 		log.Error("a job failed", "why", err)
 	}
 	s.Why = err.Error()

@@ -77,11 +77,14 @@ func TestRun(t *testing.T) {
 	s = await(t, a, func(s Status) bool { return !s.Running })
 	require.Equal(t, 24*time.Hour, s.Took)
 	require.Empty(t, s.Why)
+	require.Equal(t, at(24*time.Hour), s.Succeeded)
 
 	day(2, 59*time.Second) // a little late
 	results <- errors.New("no luck")
 	s = await(t, a, func(s Status) bool { return s.Failed == 1 && !s.Running })
 	require.Equal(t, "no luck", s.Why)
+	require.True(t, s.Failing)
+	require.Equal(t, at(24*time.Hour), s.Succeeded)
 	day(3, 2*time.Minute) // too late
 	s = await(t, a, func(s Status) bool { return s.Missed == 1 })
 	require.Equal(t, at(4*24*time.Hour), s.Next)
@@ -95,6 +98,7 @@ func TestRun(t *testing.T) {
 	s = await(t, a, func(s Status) bool { return s.Skipped == 2 && !s.Running })
 	require.Equal(t, 2, s.Runs)
 	require.Equal(t, 1, s.Failed)
+	require.False(t, s.Failing, "who does it tells how it went")
 
 	day(5, 0) // the clock is put back
 	s = await(t, a, func(s Status) bool { return s.Next.Equal(at(6 * 24 * time.Hour)) })

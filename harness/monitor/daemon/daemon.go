@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/interlock-pg/interlock/harness/check"
@@ -109,7 +110,7 @@ func (d *Daemon) assemble() error {
 	}
 	face := web.Config{
 		Source: d.monitor, PublicHealth: s.Public.Health, PublicMetrics: s.Public.Metrics, BehindTLS: s.BehindTLS, Log: d.config.Log, Version: d.config.Tool.Version,
-		Tokens: d.tokens, Open: len(s.Tokens) == 0, Collectors: []collector{d.notes},
+		Tokens: d.tokens, Open: len(s.Tokens) == 0, Collectors: []prometheus.Collector{d.notes, jobs{d.agenda}},
 	}
 	if d.repairs != nil {
 		face.Repair = d.repair

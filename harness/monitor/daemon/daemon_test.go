@@ -271,7 +271,7 @@ func TestDuplicatesFromOneEndToTheOther(t *testing.T) {
 	names, err := os.ReadFile("../../../docs/deploy/testdata/metrics.txt")
 	require.NoError(t, err)
 	for _, name := range strings.Fields(string(names)) {
-		if name != "interlock_replica_lag_seconds" { // of a replica only
+		if name != "interlock_replica_lag_seconds" && !strings.HasPrefix(name, "interlock_job_") { // of a replica, and of schedules only
 			require.Contains(t, d.get("/metrics"), "\n"+name, "docs/deploy relies on it")
 		}
 	}
@@ -285,7 +285,15 @@ func TestDuplicatesFromOneEndToTheOther(t *testing.T) {
 
 	d = start(t, db.Config("serve"), told+`repair: {mode: dry-run, schedule: "@every 1s"}`)
 	observe(t, "a plan", func() bool { return strings.Contains(d.log.String(), "mode=dry-run") })
-	require.Contains(t, d.log.String(), "rows=52")
+	require.Contains(t, d.log.String(), "rows=52 resolved=0")
+	observe(t, "metrics of the job", func() bool {
+		return strings.Contains(d.get("/metrics"), "\ninterlock_job_last_success_timestamp_seconds{name=\"repair\"}")
+	})
+	for _, name := range strings.Fields(string(names)) {
+		if strings.HasPrefix(name, "interlock_job_") {
+			require.Contains(t, d.get("/metrics"), "\n"+name+`{name="repair"}`, "docs/deploy relies on it")
+		}
+	}
 	require.Equal(t, devices, d.total("duplicate-sessions"), "a plan changes nothing")
 	status, body := d.ask(http.MethodPost, "/api/repair", "a-token-that-may-read", `{"apply": false}`)
 	require.Equal(t, http.StatusForbidden, status, body)
@@ -299,6 +307,12 @@ func TestDuplicatesFromOneEndToTheOther(t *testing.T) {
 	require.Equal(t, devices, d.total("duplicate-sessions"))
 	d.stop()
 
+	d = start(t, db.Config("serve"), told+`repair: {mode: apply, schedule: "@every 1s", most: 51}`)
+	observe(t, "it is refused", func() bool { return strings.Contains(d.get("/metrics"), "\ninterlock_job_failing{name=\"repair\"} 1") })
+	require.Regexp(t, `level=WARN msg=repair .* rows=52 resolved=0 .* error="the repair is refused`, d.log.String())
+	require.Equal(t, devices, d.total("duplicate-sessions"))
+	d.stop()
+
 	d = start(t, db.Config("serve"), told+`repair: {mode: apply, schedule: "@every 1s"}`)
 	observe(t, "the repair", func() bool { return d.total("duplicate-sessions") == 0 })
 	observe(t, "both are told", func() bool {
@@ -307,7 +321,7 @@ func TestDuplicatesFromOneEndToTheOther(t *testing.T) {
 	})
 	observe(t, "another repair, with nothing to do", func() bool { return strings.Count(d.log.String(), "msg=repair") > 1 })
 	types, slack = r.told()
-	require.Equal(t, []notify.Type{notify.Broke, notify.Healed}, types, "once each, over three starts")
+	require.Equal(t, []notify.Type{notify.Broke, notify.Healed}, types, "once each, over four starts")
 	require.Len(t, slack, 2)
 	require.Contains(t, d.get("/metrics"), `interlock_violations{invariant="S1",name="duplicate-sessions"} 0`)
 

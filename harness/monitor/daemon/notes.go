@@ -8,8 +8,6 @@ import (
 	"github.com/interlock-pg/interlock/harness/monitor/notify"
 )
 
-type collector = prometheus.Collector
-
 // notes are the metrics of who is told.
 type notes struct {
 	wanted   bool // somebody is to be told
