@@ -179,8 +179,11 @@ func (t *Table) write(ctx context.Context, do func(pgx.Tx) error) error {
 		}
 		return err
 	})
+	if err = t.known(err); unwritable(err) {
+		return fmt.Errorf("writing to the outbox in %s: %w; try a state file too, for such times", t.where, err)
+	}
 	if err != nil {
-		return fmt.Errorf("writing to the outbox in %s: %w", t.where, t.known(err))
+		return fmt.Errorf("writing to the outbox in %s: %w", t.where, err)
 	}
 	return nil
 }
