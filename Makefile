@@ -31,15 +31,17 @@ demo: build ## the main job: run every scenario with every defence at every migr
 # APP is node where there is one that is new enough, else go.
 APP ?= $(shell node -e 'process.exit(process.versions.node.split(".")[0] >= 20 ? 0 : 1)' 2>/dev/null && command -v npm >/dev/null && echo node || echo go)
 API = scenarios/inspection-api/$(APP)
+DEMO = --out interlock-out/demo-app
 
 demo-app: build ## the races of the reference application (APP=node or go) in its own SQL: found, repeated 100 times, and gone from its fixed form
-	./bin/interlock explore --target $(API)-production.yaml || test $$? = 1
-	./bin/interlock replay interlock-out/inspection-api-schedules-$(APP)-production-at-2-S2.json --times 100 || test $$? = 1
-	./bin/interlock explore --target $(API)-production-sessions.yaml || test $$? = 1
-	./bin/interlock explore --target $(API)-retrying-sessions.yaml --faults lost-ack || test $$? = 1
-	./bin/interlock explore --target $(API)-idempotent-sessions.yaml --faults lost-ack
-	./bin/interlock explore --target $(API)-fixed.yaml
-	./bin/interlock explore --target $(API)-fixed-sessions.yaml
+	rm -rf interlock-out/demo-app
+	./bin/interlock explore --target $(API)-production.yaml $(DEMO); test $$? = 1
+	./bin/interlock replay interlock-out/demo-app/inspection-api-schedules-$(APP)-production-at-2-S2.json --times 100 $(DEMO); test $$? = 1
+	./bin/interlock explore --target $(API)-production-sessions.yaml $(DEMO); test $$? = 1
+	./bin/interlock explore --target $(API)-retrying-sessions.yaml --faults lost-ack $(DEMO); test $$? = 1
+	./bin/interlock explore --target $(API)-idempotent-sessions.yaml --faults lost-ack $(DEMO)
+	./bin/interlock explore --target $(API)-fixed.yaml $(DEMO)
+	./bin/interlock explore --target $(API)-fixed-sessions.yaml $(DEMO)
 
 test: ## the tests, with the race detector; finds a Postgres itself
 	GOGC=400 go test $(RACE) $(GRAMMAR) -vet=off -p 3 -timeout 5m ./...

@@ -194,7 +194,7 @@ func TestRunApplicationThatCannotBeLed(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, e.Close(context.Background())) })
 	w := atDesk(&desk{both: true}, []int{1, 1})
 	input, _ := w.Contend(2, 1)
-	_, ok, err := e.Counterexample(t.Context(), w, input, oneSeat.Name, explore.Config{})
+	_, ok, err := e.Counterexample(t.Context(), w, input, oneSeat.Name, explore.Interleaving{}, explore.Config{})
 	require.False(t, ok)
 	require.ErrorIs(t, err, explore.ErrTrouble)
 	require.ErrorContains(t, err, "looking for an order that breaks one booking")

@@ -45,7 +45,7 @@ func (c Config) cell(ctx context.Context, on *ground, w Workload, at int64) (his
 				return history.Counterexample{}, false, err
 			}
 		}
-		x, ok, err := on.explorer.Counterexample(ctx, w, input, invariant, c.Explore)
+		x, ok, err := on.explorer.Counterexample(ctx, w, input, invariant, explore.Interleaving{}, c.Explore)
 		if errors.Is(err, explore.ErrTrouble) {
 			trouble, err = err.Error(), nil
 		}
@@ -153,7 +153,7 @@ func (c Config) explore(ctx context.Context, e *explore.Explorer, w Workload, in
 		if n == 0 || cell.Example(j.Invariant) != nil || !worth(*cell, *j, expect) {
 			continue
 		}
-		example, ok, err := e.Counterexample(ctx, w, input, j.Invariant, config)
+		example, ok, err := e.Counterexample(ctx, w, input, j.Invariant, result.First[j.Invariant], config)
 		if errors.Is(err, explore.ErrTrouble) {
 			cell.Trouble, err = cmp.Or(cell.Trouble, err.Error()), nil
 		}

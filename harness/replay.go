@@ -34,8 +34,15 @@ func (c Config) replays(ctx context.Context, run *history.Run, recorded history.
 	if err := describeServer(ctx, c.Server, &run.Server); err != nil {
 		return err
 	}
+	total := 0
+	for _, cell := range recorded.Cells {
+		total += len(cell.Counterexamples)
+	}
 	for _, cell := range recorded.Cells {
 		for _, example := range cell.Counterexamples {
+			if c.Progress != nil {
+				c.Progress(len(run.Cells), total, fmt.Sprintf("%s at %d", cell.Name(), cell.At))
+			}
 			again, err := c.replay(ctx, cell, example)
 			if err != nil {
 				return err
@@ -170,7 +177,7 @@ func (c Config) replayOrder(
 	if bounded.Faults == nil {
 		bounded.Faults = x.Interleaving.Faults()
 	}
-	if bounded.Faults != nil && bounded.For == 0 {
+	if (bounded.Faults != nil || w.Scenario(input).System != nil) && bounded.For == 0 {
 		bounded.For = replayFor
 	}
 	result, err := e.Explore(ctx, func() Scenario { return w.Scenario(input) }, bounded)
@@ -182,7 +189,7 @@ func (c Config) replayOrder(
 		cell.Trouble = result.Err.Error()
 	}
 	if result.Broken[x.Invariant] > 0 {
-		other, ok, err := e.Counterexample(ctx, w, input, x.Invariant, bounded)
+		other, ok, err := e.Counterexample(ctx, w, input, x.Invariant, result.First[x.Invariant], bounded)
 		if errors.Is(err, explore.ErrTrouble) {
 			cell.Trouble, err = err.Error(), nil
 		}
@@ -191,6 +198,9 @@ func (c Config) replayOrder(
 		}
 		other.Found, other.Again, other.File = x.Found, x.Again, x.File
 		*x = other
+		if x.Reproduced < x.Repeated {
+			return history.Unknown, nil
+		}
 		return history.Violated, nil
 	}
 	if result.Complete {
@@ -202,5 +212,5 @@ func (c Config) replayOrder(
 // replayLimit is how many interleavings are explored to show that a counterexample is gone.
 const replayLimit = 20_000
 
-// replayFor is how long that may take where there are faults, some of which take their time.
+// replayFor is how long that may take where there are faults, some of which take their time, or an application, which does.
 const replayFor = time.Minute

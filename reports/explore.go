@@ -59,6 +59,10 @@ func (s *story) explored(c history.Cell, again string) (worst tone, sentence str
 		case j.Verdict == history.Held && complete(c) && c.Trouble == "":
 			it.tone, it.brief = held, "✓ "+extent(c)
 			holds = append(holds, say("%s", j.Invariant))
+		case j.Orders > 0:
+			it.brief, it.notes = "? unknown", []string{"unknown: " + often(j, c) + ", which did not happen again each time" + says(c.Trouble)}
+			it.proofs = proofs(c, j, again)
+			unsure = append(unsure, say("%s", j.Invariant))
 		default:
 			it.brief, it.notes = "? unknown", []string{"unknown: " + cmp.Or(say("%s", c.Trouble), ended(c))}
 			unsure = append(unsure, say("%s", j.Invariant))
@@ -198,6 +202,8 @@ func stopped(c history.Cell) string {
 		}
 		if e.Violating == 0 {
 			words += ", nothing found so far"
+		} else {
+			words += breaches(c) + " something was broken that did not happen again each time"
 		}
 		if e.Trouble != "" {
 			words += say(": %s", e.Trouble)
@@ -342,14 +348,25 @@ func ofApplication(e history.Exploration) []string {
 	if e.Thought > 0 {
 		notes = append(notes, fmt.Sprintf("%s the application neither asked the database nor answered for %s (settle): others went on meanwhile", times(e.Thought), e.Settle.Short()))
 	}
-	var sent []string
-	for _, sql := range slices.Sorted(maps.Keys(e.Background)) {
-		sent = append(sent, say("%s", sql)+" ("+times(e.Background[sql])+")")
+	if sent := counted(e.Background); sent != "" {
+		notes = append(notes, "no client's, and let through: "+sent)
 	}
-	if sent != nil {
-		notes = append(notes, "no client's, and not led: "+strings.Join(sent, "; "))
+	if sent := counted(e.Frozen); sent != "" {
+		notes = append(notes, "no client's, and frozen until the clients were done: "+sent)
+	}
+	if e.Silent != nil {
+		notes = append(notes, "for "+list(e.Silent)+" the application never asked the database: does it get what it should?")
 	}
 	return notes
+}
+
+// counted lists statements with how often they came.
+func counted(statements map[string]int) string {
+	var all []string
+	for _, sql := range slices.Sorted(maps.Keys(statements)) {
+		all = append(all, say("%s", sql)+" ("+times(statements[sql])+")")
+	}
+	return strings.Join(all, "; ")
 }
 
 // times counts occasions.

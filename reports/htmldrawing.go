@@ -107,7 +107,7 @@ func (v *lanesView) lanes(names []string, round history.Round) {
 				asks = append(asks, say("%s", op.Kind)+map[bool]string{true: say(" %s", op.Subject)}[op.Subject != ""])
 			}
 		}
-		for n, line := range clipped(strings.Join(asks, ", then "), words, 2) {
+		for n, line := range clipped(cmp.Or(strings.Join(asks, ", then "), strand(name, names)), words, 2) {
 			lane.Asks = append(lane.Asks, wordView{X: lane.X + boxInset + 2, Y: 42 + n*16, Words: line})
 		}
 		most = max(most, len(lane.Asks))

@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/reproduce/literal"
+	"github.com/interlock-pg/interlock/harness/sqltext"
 )
 
 // chartOf returns an interleaving as people read it, from the release with number from on. What the clients asked for is in round.
@@ -29,7 +31,7 @@ func chartOf(in history.Interleaving, round history.Round, from int) *chart {
 				asks = append(asks, asked(op))
 			}
 		}
-		c.clients = append(c.clients, client{say("%s", name), strings.Join(asks, ", then ")})
+		c.clients = append(c.clients, client{say("%s", name), cmp.Or(strings.Join(asks, ", then "), strand(name, names))})
 	}
 	waiting := make([]bool, len(names))
 	for _, s := range in.Steps {
@@ -43,6 +45,15 @@ func chartOf(in history.Interleaving, round history.Round, from int) *chart {
 		waiting[at] = s.Outcome == history.Waiting
 	}
 	return c
+}
+
+// strand says what a lane without operations is that is another one of a client; nothing of others. See [history.Interleaving].
+func strand(name string, names []string) string {
+	of, _, ok := strings.Cut(name, "/")
+	if !ok || !slices.Contains(names, of) {
+		return ""
+	}
+	return say("%s on another connection", of)
 }
 
 // code returns the SQL of a step, with its parameters in their places; nothing where the client has sent it before.
@@ -236,14 +247,14 @@ func instead(words string, cx history.Counterexample, other *history.Interleavin
 	return []table{{caption: words + ".", chart: c}}
 }
 
-// parting returns the first release that did not do the same in both; 0: all did.
+// parting returns the first release that did not do the same in both; 0: all did. Values within a text may be others in each run, as ids are.
 func parting(a, b history.Interleaving) int {
 	for i, s := range b.Steps {
 		if i >= len(a.Steps) {
 			return s.Number
 		}
 		was := a.Steps[i]
-		same := was.Client == s.Client && was.Kind == s.Kind && was.SQL == s.SQL && was.Outcome == s.Outcome && was.SQLState == s.SQLState && was.Rows == s.Rows
+		same := was.Client == s.Client && was.Kind == s.Kind && sqltext.Normal(was.SQL) == sqltext.Normal(s.SQL) && was.Outcome == s.Outcome && was.SQLState == s.SQLState && was.Rows == s.Rows
 		if !same || !slices.Equal(was.Told, s.Told) {
 			return s.Number
 		}

@@ -85,10 +85,10 @@ var treated = []struct {
 		Coverage.Outcomes Exploration.Outcomes Arm.Errors`},
 	{"kept: written in a scenario or in a workload", keep, `Cell.Says Arm.Says Judgement.Invariant Judgement.Says Violation.Invariant Counterexample.Invariant
 		CheckedOne.Invariant CheckedOne.Says Index.Protects RepairGroup.Invariant Step.Broken Operation.Kind Told.Kind LoadKind.Kind Slice.Kinds BaselineArm.Kind`},
-	{"kept: the name of a client or of an arm", keep, `Operation.Client Step.Client Step.WaitsFor Interleaving.Clients Outage.Arm Requirement.Arm BaselineArm.Arm`},
+	{"kept: the name of a client or of an arm", keep, `Operation.Client Step.Client Step.WaitsFor Interleaving.Clients Exploration.Silent Outage.Arm Requirement.Arm BaselineArm.Arm`},
 	{"kept: a version, a checksum of code, a number of the run", keep, `Tool.Version Tool.Go Tool.OS Tool.Arch Server.Release Migration.Checksum Exploration.Possible
 		Repair.ID`},
-	{"kept: SQL without its values", keep, "Exploration.Background"},
+	{"kept: SQL without its values", keep, "Exploration.Background Exploration.Frozen"},
 	{"kept: written in a migration, or about it as a whole", keep, "Migration.Label Finding.Allowed"},
 	{"kept: a threshold and what was measured", keep, "Requirement.Says Requirement.Was"},
 	{"kept: when the run began", keep, "Run.Started"},

@@ -53,7 +53,7 @@ func BenchmarkCheck(b *testing.B) {
 	require.NoError(b, conn.Close(b.Context()))
 
 	for b.Loop() {
-		run, err := check.Run(b.Context(), check.Config{Invariants: StateInvariants(Window), Indexes: Indexes(), Plans: true}, db.Config("check"))
+		run, err := check.Run(b.Context(), check.Config{Invariants: StateInvariants(Window), Indexes: Indexes(Window), Plans: true}, db.Config("check"))
 		require.NoError(b, err)
 		require.Equal(b, history.Violated, run.Verdict)
 		for _, one := range run.Check.Invariants {

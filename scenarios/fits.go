@@ -48,8 +48,10 @@ func Invariants(window time.Duration) []harness.Invariant {
 	return append(sessions[:1:1], schedules...)
 }
 
-// Indexes returns the indexes of migrations 2 and 3, to look for in a live database, with their definitions as Postgres prints them.
-func Indexes() []check.Index {
+// Indexes returns the indexes of migrations 2 and 3, to look for in a live database, with their definitions as Postgres prints them. A constraint keeps
+// visits apart as far as it says, and so as far as a window that is shorter; for one that is longer, it would have to be another. 0: [Window].
+func Indexes(window time.Duration) []check.Index {
+	window = max(Options{Window: window}.resolve().Window, Window)
 	return []check.Index{
 		{
 			Schema: "aedpics", Table: "inspection_sessions", Name: "idx_inspection_sessions_active_session_per_equipment", Protects: "S1",
@@ -59,10 +61,16 @@ func Indexes() []check.Index {
 		{
 			Schema: "aedpics", Table: "inspection_schedules", Name: "inspection_schedules_no_overlap_30min", Protects: "S2",
 			Definition: "EXCLUDE USING gist (aed_data_id WITH =, " +
-				"tsrange((scheduled_for AT TIME ZONE 'UTC'::text), ((scheduled_for AT TIME ZONE 'UTC'::text) + '00:30:00'::interval), '[)'::text) WITH &&) " +
+				"tsrange((scheduled_for AT TIME ZONE 'UTC'::text), ((scheduled_for AT TIME ZONE 'UTC'::text) + '" + hours(window) + "'::interval), '[)'::text) WITH &&) " +
 				"WHERE (((status <> 'cancelled'::aedpics.schedule_status) AND (scheduled_for IS NOT NULL)))",
 		},
 		{Schema: "aedpics", Table: "inspection_schedules", Name: "idx_inspection_schedules_equipment_date"},
 		{Schema: "aedpics", Table: "inspection_schedules", Name: "idx_inspection_schedules_active"},
 	}
+}
+
+// hours returns a duration as Postgres prints an interval that was written with it, as 00:30:00.
+func hours(d time.Duration) string {
+	text := fmt.Sprintf("%02d:%02d:%02d.%06d", d/time.Hour, d/time.Minute%60, d/time.Second%60, d/time.Microsecond%1_000_000)
+	return strings.TrimSuffix(strings.TrimRight(text, "0"), ".")
 }

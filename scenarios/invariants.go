@@ -50,7 +50,7 @@ select s.equipment_serial,
 	count(*) as sessions,
 	string_agg(s.id::text, ', ' order by s.started_at, s.id) as ids,
 	string_agg(s.status::text, ', ' order by s.started_at, s.id) as statuses,
-	string_agg(s.inspector_id::text, ', ' order by s.started_at, s.id) as inspectors,
+	string_agg(coalesce(s.inspector_id::text, 'nobody'), ', ' order by s.started_at, s.id) as inspectors,
 	min(s.started_at) as first_started,
 	max(s.started_at) as last_started,
 	max(s.last_accessed_at) as last_accessed

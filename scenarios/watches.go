@@ -21,7 +21,7 @@ select equipment_serial::text collate "C" as key, sessions, first_started, last_
 	'device', equipment_serial,
 	'ids', string_to_array(ids, ', '),
 	'statuses', string_to_array(statuses, ', '),
-	'owners', string_to_array(inspectors, ', '),
+	'owners', string_to_array(inspectors, ', ', 'nobody'),
 	'last_accessed_at', ` + rfc3339(`last_accessed`) + `) as facts
 from (` + openSessions(devices) + `) s
 order by key`

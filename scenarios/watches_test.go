@@ -254,6 +254,10 @@ func TestLooksInPart(t *testing.T) {
 					r, err := m.Result(b.ctx, name, 0)
 					require.NoError(t, err)
 					require.NotEqual(t, history.Unknown, r.Verdict, r.Why)
+					for len(changes) > 0 {
+						c := <-changes
+						broke, healed = broke+len(c.Broke), healed+len(c.Healed)
+					}
 					return r
 				}
 				agree := func(w monitor.Watch) string {
@@ -296,15 +300,90 @@ func TestLooksInPart(t *testing.T) {
 						return wrong, nil
 					}
 				}
-				for len(changes) > 0 {
-					c := <-changes
-					broke, healed = broke+len(c.Broke), healed+len(c.Healed)
-				}
 				return "", nil
 			})
 			require.Positive(t, broke)
+			require.Positive(t, healed)
 		})
 	}
+}
+
+// One slice after another comes by every device, whatever it is called.
+func TestSlicesComeByAllDevices(t *testing.T) {
+	b := setup(t, 1)
+	const devices = 200 // more than the first slice has
+	b.clear()
+	b.exec(`delete from aedpics.aed_data`)
+	b.exec(`insert into aedpics.aed_data (id, equipment_serial)
+		select n, (array['AED-', 'aed-', 'Aed', '서울-', '가나다', 'ß', ''])[n % 7 + 1] || n from generate_series(1, $1::int) n`, devices)
+	for _, w := range Watches(0) {
+		for _, limit := range []int{1, 7, devices, devices + 1} {
+			seen := map[string]bool{}
+			var after *string
+			for {
+				rows, err := b.conn.Query(b.ctx, w.Next, after, limit)
+				require.NoError(t, err)
+				keys, err := pgx.CollectRows(rows, pgx.RowTo[string])
+				require.NoError(t, err)
+				for _, key := range keys {
+					require.False(t, seen[key], "%s: %s comes twice", w.Name, key)
+					seen[key] = true
+				}
+				if len(keys) < limit {
+					break
+				}
+				after = &keys[limit-1]
+			}
+			require.Len(t, seen, devices, w.Name)
+		}
+	}
+
+	m, err := monitor.Open(monitor.Config{Database: b.db.Config("monitor"), Watches: Watches(0), Now: ticking(), Share: 0.0001})
+	require.NoError(t, err)
+	defer m.Close()
+	look := func(name string) monitor.Result {
+		r, err := m.Result(b.ctx, name, 0)
+		require.NoError(t, err)
+		require.NotEqual(t, history.Unknown, r.Verdict, r.Why)
+		return r
+	}
+	for _, w := range m.Watches() {
+		require.False(t, look(w.Name).Partial)
+	}
+	b.exec(`insert into aedpics.inspection_sessions (equipment_serial, inspector_id, status)
+		select equipment_serial, $1, 'active' from aedpics.aed_data, generate_series(1, 2)`, userID(0))
+	b.exec(`insert into aedpics.inspection_schedules (aed_data_id, equipment_serial, scheduled_for, status)
+		select id, equipment_serial, timestamptz '2025-11-10 10:00Z' + n * interval '1 minute', 'scheduled' from aedpics.aed_data, generate_series(1, 2) n`)
+	for _, w := range m.Watches() {
+		total := 0
+		for range devices { // each look comes by one at least
+			r := look(w.Name)
+			require.True(t, r.Partial)
+			require.GreaterOrEqual(t, r.Total, total)
+			if total = r.Total; total == devices {
+				break
+			}
+		}
+		require.Equal(t, devices, total, w.Name)
+	}
+}
+
+// Who owns which session is told where one has no owner, too.
+func TestNobodysSession(t *testing.T) {
+	b := setup(t, 1)
+	b.clear(session(new1, "AED-1", "active"), session(new2, "AED-1", "paused"))
+	b.exec(`alter table aedpics.inspection_sessions alter inspector_id drop not null`)
+	b.exec(`update aedpics.inspection_sessions set inspector_id = null where id = $1`, new1)
+	b.exec(`update aedpics.inspection_sessions set started_at = timestamptz '2025-11-10 08:00Z'`)
+	groups := b.watched(Watches(0)[0].All)
+	require.Len(t, groups, 1)
+	var facts struct {
+		IDs    []string
+		Owners []*string
+	}
+	require.NoError(t, json.Unmarshal([]byte(groups[0][2]), &facts))
+	owner := userID(0)
+	require.Equal(t, map[string]*string{new1: nil, new2: &owner}, map[string]*string{facts.IDs[0]: facts.Owners[0], facts.IDs[1]: facts.Owners[1]})
 }
 
 func TestWatchedFacts(t *testing.T) {
@@ -313,7 +392,7 @@ func TestWatchedFacts(t *testing.T) {
 		schedule(visit1, "1", "timestamptz '2025-11-10 10:00Z'", "scheduled"), schedule(visit2, "1", "timestamptz '2025-11-10 10:20:00.5Z'", "completed"))
 	b.exec(`update aedpics.inspection_sessions set last_accessed_at = '2025-11-10 09:00Z', started_at = case id::text when '` + new1 + `' then timestamptz '2025-11-10 08:00Z' else 'infinity' end`)
 	b.exec(`set timezone = 'Asia/Seoul'`)
-	m, err := monitor.Open(monitor.Config{Database: b.db.Config("monitor"), Watches: Watches(0), Indexes: Indexes()})
+	m, err := monitor.Open(monitor.Config{Database: b.db.Config("monitor"), Watches: Watches(0), Indexes: Indexes(0)})
 	require.NoError(t, err)
 	defer m.Close()
 	for name, want := range map[string]struct{ key, facts, first, last string }{
@@ -342,7 +421,7 @@ func TestWatchedFacts(t *testing.T) {
 	}
 	indexes, _, err := m.Indexes(b.ctx, 0)
 	require.NoError(t, err)
-	require.Len(t, indexes, len(Indexes()))
+	require.Len(t, indexes, len(Indexes(0)))
 	for _, in := range indexes {
 		require.Equal(t, "missing", in.Why)
 	}

@@ -32,7 +32,7 @@ func (c *checkCommand) Run(ctx context.Context, out *output, pg *postgres) error
 		return exit{exitUsage, err}
 	}
 	result, err := check.Run(ctx, check.Config{
-		Invariants: scenarios.StateInvariants(c.Window), Indexes: scenarios.Indexes(), StatementTimeout: c.Timeout, Rows: c.Rows, Plans: c.Plans,
+		Invariants: scenarios.StateInvariants(c.Window), Indexes: scenarios.Indexes(c.Window), StatementTimeout: c.Timeout, Rows: c.Rows, Plans: c.Plans,
 	}, database)
 	if err != nil {
 		return err

@@ -29,15 +29,15 @@ import (
 )
 
 type proxyCommand struct {
-	Listen   string        `help:"Where clients connect. Default: 127.0.0.1:6432, or nowhere but at --unix; port 0 is any that is free." placeholder:"HOST:PORT" group:"Clients"`
-	Unix     string        `help:"Listen at a socket in this directory as well, or, without --listen, instead." placeholder:"DIR" group:"Clients"`
-	Auth     string        `help:"Who authenticates clients: pass (the server does), or the proxy: trust (nobody is asked), password, scram. Their password is INTERLOCK_PROXY_PASSWORD in the environment, or else made up and printed. Default: pass with --to, else trust." enum:",pass,trust,password,scram" default:"" placeholder:"HOW" group:"Clients"`
-	TLS      string        `help:"'self': offer clients TLS, with a certificate that is made for this run." name:"tls" enum:",self" default:"" placeholder:"self" group:"Clients"`
-	TLSCert  string        `help:"Offer clients TLS with this certificate." name:"tls-cert" placeholder:"FILE" group:"Clients"`
-	TLSKey   string        `help:"Its key." name:"tls-key" placeholder:"FILE" group:"Clients"`
-	To       string        `help:"Where the connections go: a database of yours, in which Interlock itself writes nothing. Default: a fresh one, as --postgres says." placeholder:"DSN"`
-	Hold     bool          `help:"Hold each step, until standard input says to let it go."`
-	Patience time.Duration `help:"With --hold: how long a command waits until its effect is seen and, when it is not typed at a terminal, until its session holds a step." default:"10s"`
+	Listen   string         `help:"Where clients connect. Default: 127.0.0.1:6432, or nowhere but at --unix; port 0 is any that is free." placeholder:"HOST:PORT" group:"Clients"`
+	Unix     string         `help:"Listen at a socket in this directory as well, or, without --listen, instead." placeholder:"DIR" group:"Clients"`
+	Auth     string         `help:"Who authenticates clients: pass (the server does), or the proxy: trust (nobody is asked), password, scram. Their password is INTERLOCK_PROXY_PASSWORD in the environment, or else made up and printed. Default: pass with --to, else scram." enum:",pass,trust,password,scram" default:"" placeholder:"HOW" group:"Clients"`
+	TLS      string         `help:"'self': offer clients TLS, with a certificate that is made for this run." name:"tls" enum:",self" default:"" placeholder:"self" group:"Clients"`
+	TLSCert  string         `help:"Offer clients TLS with this certificate." name:"tls-cert" placeholder:"FILE" group:"Clients"`
+	TLSKey   string         `help:"Its key." name:"tls-key" placeholder:"FILE" group:"Clients"`
+	To       string         `help:"Where the connections go: a database of yours, in which Interlock itself writes nothing. Default: a fresh one, as --postgres says." placeholder:"DSN"`
+	Hold     bool           `help:"Hold each step, until standard input says to let it go."`
+	Patience *time.Duration `help:"With --hold: how long a command waits until its effect is seen and, when it is not typed at a terminal, until its session holds a step. Default: 10s." placeholder:"DURATION"`
 	schema
 	At int64 `help:"Stop at this migration; without --migrations, one of Interlock's own. Default: the last of DIR; none without." placeholder:"VERSION" group:"Migrations"`
 }
@@ -64,7 +64,7 @@ func (c *proxyCommand) Run(ctx context.Context, out *output, pg *postgres) (err 
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, d.Close()) }()
+	defer func() { err = errors.Join(err, d.Close(ctx)) }()
 	config := proxy.Config{
 		Server: &to.clients.Config, Gate: d.Gate(), Auth: proxy.Auth(c.Auth), TLS: encrypted, Name: d.Name, Lost: func(err error) { c.trouble(out, err) },
 	}
@@ -94,7 +94,7 @@ func (c *proxyCommand) Run(ctx context.Context, out *output, pg *postgres) (err 
 // check says what was mistyped, and fills in what was left to us.
 func (c *proxyCommand) check(out *output) error {
 	if c.Auth == "" {
-		c.Auth = string(proxy.Trust)
+		c.Auth = string(proxy.SCRAM) // who gets in is a superuser, which is as good as who runs the proxy
 		if c.To != "" {
 			c.Auth = string(proxy.Pass)
 		}
@@ -104,22 +104,29 @@ func (c *proxyCommand) check(out *output) error {
 	}
 	host, _, err := net.SplitHostPort(cmp.Or(c.Listen, "localhost:"+proxyPort))
 	asks := c.Auth == string(proxy.Password) || c.Auth == string(proxy.SCRAM)
+	encrypts := c.TLS != "" || c.TLSCert != ""
 	switch {
 	case err != nil:
 		return usage("--listen %s: %w; try --listen 127.0.0.1:%s", c.Listen, err, proxyPort)
 	case c.Auth == string(proxy.Trust) && !isLoopback(host):
 		return usage("--listen %s: --auth trust would let in everybody who reaches this machine; try --auth scram, or --listen 127.0.0.1:%s",
 			c.Listen, proxyPort)
+	case c.Auth == string(proxy.Password) && !isLoopback(host) && !encrypts:
+		return usage("--listen %s: --auth password would send passwords over the network in clear text; try --auth scram, or --tls self", c.Listen)
 	case c.To != "" && !isDSN(c.To):
 		return usage("--to %s: no DSN; try --to postgres://user@host/database, or --postgres %s", c.To, c.To)
 	case c.To != "" && (c.Migrations != "" || c.Layout != "" || c.At != 0):
 		return usage("--migrations, --layout and --at are for a fresh database, and --to is one of yours; try one of them")
-	case c.Patience <= 0:
+	case c.Patience != nil && *c.Patience <= 0:
 		return usage("--patience must be more than 0; try --patience 10s")
+	case c.Patience != nil && !c.Hold:
+		return usage("--patience is how long commands wait, and there are none; try it with --hold")
 	case (c.TLSCert == "") != (c.TLSKey == ""):
 		return usage("--tls-cert and --tls-key go together; try both, or --tls self")
 	case c.TLS != "" && c.TLSCert != "":
 		return usage("--tls self makes a certificate, and --tls-cert is one; try one of them")
+	case encrypts && c.Listen == "":
+		return usage("clients do not ask for TLS at the socket of --unix; try --listen 127.0.0.1:%s as well", proxyPort)
 	case out.Quiet && c.Hold:
 		return usage("--hold tells what is held, and --quiet tells nothing; try one of them")
 	case out.Quiet && asks && os.Getenv(proxyPassword) == "":
@@ -222,7 +229,10 @@ func (c *proxyCommand) wanted() (set migrations.Set, version int64, err error) {
 
 // desk says what is told of the sessions, and how.
 func (c *proxyCommand) desk(out *output, to destination) desk.Config {
-	config := desk.Config{Hold: c.Hold, Patience: c.Patience, Trouble: func(err error) { c.trouble(out, err) }}
+	config := desk.Config{Hold: c.Hold, Trouble: func(err error) { c.trouble(out, err) }}
+	if c.Patience != nil {
+		config.Patience = *c.Patience
+	}
 	if out.Quiet {
 		return config
 	}

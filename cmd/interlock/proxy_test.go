@@ -29,7 +29,7 @@ func TestProxyEnds(t *testing.T) {
 		t.Run(signal.String(), func(t *testing.T) {
 			srv := servertest.Server(t)
 			k := killer{path: program}
-			s := k.prepare(t, []string{"proxy", "--unix", ".", "--hold", "--postgres", srv.Provider, "--pg-version", versionOf(srv)})
+			s := k.prepare(t, []string{"proxy", "--unix", ".", "--auth", "trust", "--hold", "--postgres", srv.Provider, "--pg-version", versionOf(srv)})
 			_, err := s.StdinPipe() // nobody types
 			require.NoError(t, err)
 			s.Stdout = nil
@@ -70,4 +70,31 @@ func TestProxyEnds(t *testing.T) {
 			next.requireGone(t)
 		})
 	}
+}
+
+// TestProxyUnread: a pager that stands still stops neither the application nor Ctrl-C.
+func TestProxyUnread(t *testing.T) {
+	program, err := exec.LookPath("interlock")
+	require.NoError(t, err)
+	db := servertest.Database(t, "")
+	k := killer{path: program}
+	s := k.prepare(t, []string{"proxy", "--unix", ".", "--to", db.DSN()})
+	s.Stdout = nil
+	_, err = s.StdoutPipe() // nobody reads
+	require.NoError(t, err)
+	require.NoError(t, s.Start())
+	require.NoError(t, awaitListener("unix", filepath.Join(s.Dir, ".s.PGSQL.6432")))
+	config := db.Config("unread")
+	config.Host, config.Port = s.Dir, 6432
+	conn, err := pgx.ConnectConfig(t.Context(), config)
+	require.NoError(t, err)
+	defer conn.Close(context.Background())
+	for range 300 { // four lines each, of which a pipe takes 64 kB
+		_, err := conn.Exec(t.Context(), `select 'something that makes the line longer, so that there is more to write'`)
+		require.NoError(t, err)
+	}
+	require.NoError(t, s.Process.Signal(syscall.SIGINT))
+	_ = s.Wait() // as its code says
+	require.Equal(t, exitInterrupted, s.ProcessState.ExitCode(), "%s", &s.said)
+	require.Contains(t, s.said.String(), "the last of what was told has not been read")
 }

@@ -51,7 +51,7 @@ func (c *serveCommand) Run(ctx context.Context, out *output, pg *postgres) error
 	if err != nil {
 		return exit{exitUsage, err}
 	}
-	config := daemon.Config{Settings: s, Watches: scenarios.Watches(s.Window), Indexes: scenarios.Indexes(), Tool: harness.Tool(), Log: serveLog(out)}
+	config := daemon.Config{Settings: s, Watches: scenarios.Watches(s.Window), Indexes: scenarios.Indexes(s.Window), Tool: harness.Tool(), Log: serveLog(out)}
 	if s.Repair != nil {
 		config.Rules = scenarios.RepairRules(s.Window, scenarios.Keep(s.Repair.Keep))
 	}

@@ -143,14 +143,14 @@ func TestTheRoles(t *testing.T) {
 			require.NoError(t, err, inv.Name)
 			require.Len(t, found, 1, inv.Name)
 		}
-		looked, err := check.Run(t.Context(), check.Config{Invariants: scenarios.StateInvariants(scenarios.Window), Indexes: scenarios.Indexes(), Plans: true}, as())
+		looked, err := check.Run(t.Context(), check.Config{Invariants: scenarios.StateInvariants(scenarios.Window), Indexes: scenarios.Indexes(scenarios.Window), Plans: true}, as())
 		require.NoError(t, err)
 		require.Equal(t, history.Violated, looked.Verdict)
 		for _, one := range looked.Check.Invariants {
 			require.Equal(t, history.Violated, one.Verdict, "%s: %s", one.Invariant, one.Why)
 		}
 		require.NotEmpty(t, looked.Check.Indexes)
-		m, err := monitor.Open(monitor.Config{Database: as(), Watches: scenarios.Watches(scenarios.Window), Indexes: scenarios.Indexes()})
+		m, err := monitor.Open(monitor.Config{Database: as(), Watches: scenarios.Watches(scenarios.Window), Indexes: scenarios.Indexes(scenarios.Window)})
 		require.NoError(t, err)
 		defer m.Close()
 		for _, w := range m.Watches() {

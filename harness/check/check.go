@@ -138,16 +138,25 @@ func Why(e *pgconn.PgError) string {
 	case "55P03":
 		return said + ": a migration may be running; try again later"
 	case "42P01", "3F000", "42703":
-		return said + ": this database does not have the schema that the invariant is about"
+		return said + ": this database does not have the schema that the invariant is about; try another database, or its migrations"
 	case "42501":
 		return said + "; try a role that may read the tables, such as a member of pg_read_all_data"
+	case "28P01", "28000":
+		return said + "; try another role or password in the DSN, or psql with the same one"
+	case "3D000":
+		return said + "; try another database in the DSN: psql --list has their names"
+	case "40001":
+		return said + ": on a replica, it was in the way of what its primary has done; try again, hot_standby_feedback = on, or a longer max_standby_streaming_delay"
+	case "53100":
+		return said + "; try making room on the server's disk"
 	}
-	return said
+	return said + "; try psql with the same DSN"
 }
 
 // Indexes looks indexes up in the catalog. What the transaction does after it finds no names but those of the catalog, unless they name their schema.
 func Indexes(ctx context.Context, tx pgx.Tx, wanted []Index) ([]history.Index, error) {
-	if _, err := tx.Exec(ctx, `set local search_path = pg_catalog`); err != nil { // definitions then name every schema
+	// Definitions then name every schema, and have intervals as the wanted ones have.
+	if _, err := tx.Exec(ctx, `set local search_path = pg_catalog; set local intervalstyle = 'postgres'`, pgx.QueryExecModeSimpleProtocol); err != nil {
 		return nil, err
 	}
 	var found []history.Index
@@ -188,7 +197,7 @@ func find(ctx context.Context, tx pgx.Tx, want Index) (history.Index, error) {
 	case !out.Valid:
 		out.Why = "invalid: it was left behind by a failed CREATE INDEX CONCURRENTLY and enforces nothing; drop it and create it again"
 	case want.Definition != "" && out.Definition != want.Definition:
-		out.Why = "it is not what its name says; it should be: " + want.Definition
+		out.Why = "it is not what it should be: " + want.Definition
 	case want.Protects != "" && !refuses:
 		out.Why = "not unique: it enforces nothing"
 	}

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -30,33 +31,46 @@ func TestVerdicts(t *testing.T) {
 	t.Parallel()
 	db := servertest.Database(t, schema)
 	run, err := check.Run(t.Context(), check.Config{
-		StatementTimeout: 300 * time.Millisecond,
-		Plans:            true,
+		Plans: true,
 		Invariants: []race.Invariant{
 			invariant("broken", `select slot, count(*) from slots group by slot having count(*) > 1`),
 			invariant("whole", `select owner from slots group by owner having count(*) > 1`),
 			invariant("missing", `select * from nowhere`),
-			invariant("slow", `select pg_sleep(60)`),
 			invariant("writing", `with w as (delete from slots returning slot) select slot from w`),
 			{Name: "told", Outcomes: true, SQL: `select 1`},
 		},
 	}, db.Config("test"))
 	require.NoError(t, err)
 	require.Equal(t, history.Violated, run.Verdict)
+	slow, err := check.Run(t.Context(), check.Config{
+		StatementTimeout: 100 * time.Millisecond, Invariants: []race.Invariant{invariant("slow", `select pg_sleep(60)`)},
+	}, db.Config("test"))
+	require.NoError(t, err)
+	require.Equal(t, history.Unknown, slow.Verdict)
+	require.Contains(t, slow.Check.Invariants[0].Why, "--timeout")
 	verdicts := map[string]history.Verdict{}
 	why := map[string]string{}
 	for _, one := range run.Check.Invariants {
 		verdicts[one.Invariant], why[one.Invariant] = one.Verdict, one.Why
 	}
 	require.Equal(t, map[string]history.Verdict{
-		"broken": history.Violated, "whole": history.Held, "missing": history.Unknown, "slow": history.Unknown, "writing": history.Unknown,
+		"broken": history.Violated, "whole": history.Held, "missing": history.Unknown, "writing": history.Unknown,
 	}, verdicts)
 	require.Contains(t, why["missing"], "does not have the schema")
-	require.Contains(t, why["slow"], "--timeout")
 	require.Contains(t, why["writing"], "25006", "nothing can be written")
 	require.Equal(t, 1, run.Check.Invariants[0].Rows.Total)
 	require.Equal(t, "1", *run.Check.Invariants[0].Rows.Rows[0][0])
 	require.Contains(t, run.Check.Invariants[0].Plan, "slots")
+}
+
+// Whatever the server says, there is something to try.
+func TestWhy(t *testing.T) {
+	t.Parallel()
+	for _, code := range []string{
+		"57014", "55P03", "42P01", "3F000", "42703", "42501", "28P01", "28000", "3D000", "40001", "53100", "22012", "XX000",
+	} {
+		require.Regexp(t, `^said \(`+code+`\).*\btry `, check.Why(&pgconn.PgError{Message: "said", Code: code}))
+	}
 }
 
 func TestALockedTableIsUnknownAtOnce(t *testing.T) {

@@ -24,7 +24,8 @@ const DefaultPatience = 10 * time.Second
 
 // Config says what is told, and what is held.
 type Config struct {
-	// Trace is where it is told what happens. Nil: nowhere; then nothing is cut into steps, and Hold must be false.
+	// Trace is where it is told what happens. Nil: nowhere; then nothing is cut into steps, and Hold must be false. It is written to by one goroutine, and
+	// nobody else waits for it: of what is not read, 8 MB are kept, and then lines are left out, which is told in their place.
 	Trace io.Writer
 
 	// JSON has it told as lines of JSON, each an [Event].
@@ -39,7 +40,7 @@ type Config struct {
 	// Hold has steps held until [Desk.Serve] is told to release them.
 	Hold bool
 
-	// Answers is where Serve answers. Nil: Trace.
+	// Answers is where Serve answers, like Trace. Nil: Trace.
 	Answers io.Writer
 
 	// Script says that commands do not come from somebody who looks: what one is about is waited for.
@@ -60,13 +61,15 @@ type Desk struct {
 	config  Config
 	gate    *wire.Gate
 	control *control // nil: there is none
+	trace   *spool   // nil: nothing is told
+	answers *spool   // may be trace
 	started time.Time
 	numbers atomic.Int64 // of sessions
 	open    atomic.Bool  // nothing is held
 	stop    context.CancelFunc
 	work    sync.WaitGroup
 
-	mu       sync.Mutex // for all that follows, and to write
+	mu       sync.Mutex // for all that follows, and for the order of what is told
 	sessions map[string]*session
 }
 
@@ -93,9 +96,6 @@ func (s *session) waits(at int) bool { return s.wait.lock != "" && (at == 0 || s
 func Open(ctx context.Context, config Config) (*Desk, error) {
 	config.Width = cmp.Or(config.Width, 160)
 	config.Patience = cmp.Or(config.Patience, DefaultPatience)
-	if config.Answers == nil {
-		config.Answers = config.Trace
-	}
 	if config.Trouble == nil {
 		config.Trouble = func(error) {}
 	}
@@ -116,6 +116,13 @@ func Open(ctx context.Context, config Config) (*Desk, error) {
 		}
 	}
 	d.gate = wire.New(gate)
+	if config.Trace != nil {
+		d.trace = newSpool(config.Trace, d.gap)
+		d.answers = d.trace
+	}
+	if config.Answers != nil {
+		d.answers = newSpool(config.Answers, func(lines int) []byte { return []byte("= " + leftOut(lines) + "\n") })
+	}
 	watched, stop := context.WithCancel(context.WithoutCancel(ctx))
 	d.stop = stop
 	if d.control != nil {
@@ -132,13 +139,19 @@ func (d *Desk) Name(h proxy.Hello) string {
 	return strconv.FormatInt(d.numbers.Add(1), 10) + " " + printable(cmp.Or(h.Parameters["application_name"], "client"))
 }
 
-// Close ends all sessions, and waits until nothing of the desk runs any more.
-func (d *Desk) Close() error {
+// Close ends all sessions, and waits until nothing of the desk runs any more and all that was told has been written. For somebody who does not read it,
+// it waits until the context is over.
+func (d *Desk) Close(ctx context.Context) error {
 	err := d.gate.Close()
 	d.stop()
 	d.work.Wait()
 	if d.control != nil {
 		err = errors.Join(err, d.control.close())
+	}
+	for _, s := range slices.Compact([]*spool{d.trace, d.answers}) {
+		if s != nil && !s.close(ctx) {
+			d.config.Trouble(errors.New("the last of what was told has not been read; try writing it to a file"))
+		}
 	}
 	return err
 }

@@ -58,7 +58,7 @@ func setup(t *testing.T, change func(*desk.Config, *server.Database)) *room {
 	var err error
 	r.desk, err = desk.Open(t.Context(), config)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, r.desk.Close()) })
+	t.Cleanup(func() { require.NoError(t, r.desk.Close(context.Background())) })
 	go func() { r.serving <- r.desk.Serve(t.Context(), r.said) }()
 	return r
 }
@@ -90,12 +90,17 @@ func do(t *testing.T, conn *pgx.Conn, statements ...string) <-chan error {
 }
 
 // says gives commands, and ends.
-func (r *room) says(t *testing.T, commands ...string) string {
+func (r *room) says(t *testing.T, commands ...string) {
 	for _, c := range commands {
 		r.said <- c
 	}
 	close(r.said)
 	require.NoError(t, <-r.serving)
+}
+
+// reads closes the desk, and returns what it has told.
+func (r *room) reads(t *testing.T) string {
+	require.NoError(t, r.desk.Close(t.Context()))
 	return numbers.ReplaceAllString(r.told.String(), "(…)")
 }
 
@@ -105,9 +110,10 @@ func TestStepsGoAsSaid(t *testing.T) {
 	r := setup(t, nil)
 	a, b := r.client(t, "A"), r.client(t, "A")
 	first, second := do(t, a, `begin`, `update people set name = 'Lee' where id = 1`, `commit`), do(t, b, `update people set name = 'Ann' where id = 1`)
-	told := r.says(t, "A", "1", "2", "1", "2", "l")
+	r.says(t, "A", "1", "2", "1", "2", "l")
 	require.NoError(t, <-first)
 	require.NoError(t, <-second)
+	told := r.reads(t)
 	require.Contains(t, told, `= several sessions have this name: "A"; try its number, one of 1, 2`)
 	require.Contains(t, told, "1  waits for 1 A: the end of a transaction\n")
 	require.Regexp(t, `(?m)^= 2 A \(…\)  waits for 1 A: the end of a transaction, at 1: update people`, told)
@@ -118,7 +124,8 @@ func TestStepsGoAsSaid(t *testing.T) {
 func TestSomebodyLooks(t *testing.T) {
 	r := setup(t, func(c *desk.Config, _ *server.Database) { c.Script = false })
 	r.client(t, "A")
-	told := r.says(t, "", "1", "2", "a B", "t", "h", "o", "1")
+	r.says(t, "", "1", "2", "a B", "t", "h", "o", "1")
+	told := r.reads(t)
 	require.Contains(t, told, "= 1 A (…)  idle\n")
 	require.Contains(t, told, "= nothing is held: 1 A (…)  idle\n")
 	require.Contains(t, told, `= no session is called "2"; try one of these`)
@@ -139,7 +146,8 @@ func TestSessionsEnd(t *testing.T) {
 			require.Equal(t, code, of.Code)
 		}
 	}
-	told := r.says(t, "w")
+	r.says(t, "w")
+	told := r.reads(t)
 	require.Contains(t, told, "cut off\n")
 	require.Contains(t, told, "ended by the server: 57P01: terminating connection")
 	require.Contains(t, told, "= all have left\n")
@@ -159,7 +167,8 @@ func TestCancelled(t *testing.T) {
 	require.NoError(t, r.desk.Gate().Wait(t.Context(), func() bool { return r.desk.Gate().Sessions()[0].State().Phase == wire.Holding }))
 	require.NoError(t, conn.PgConn().CancelRequest(t.Context()))
 	require.ErrorContains(t, <-done, "57014")
-	require.Regexp(t, `1  held: (?s:.*) asks to cancel\n(?s:.*)1  → cancelled while it was held`, r.says(t, "l"))
+	r.says(t, "l")
+	require.Regexp(t, `1  held: (?s:.*) asks to cancel\n(?s:.*)1  → cancelled while it was held`, r.reads(t))
 }
 
 // TestWithoutControl: who may not ask the server is told so, and what needs no asking works.
@@ -173,8 +182,10 @@ func TestWithoutControl(t *testing.T) {
 	})
 	require.Contains(t, troubles.String(), "a user who may connect")
 	require.NoError(t, <-do(t, r.client(t, "A"), `select 1`))
-	require.Contains(t, r.says(t, "t A"), `= terminating 1 A (…): `)
-	require.Contains(t, r.told.String(), "→ SELECT 1\n")
+	r.says(t, "t A")
+	told := r.reads(t)
+	require.Contains(t, told, `= terminating 1 A (…): `)
+	require.Contains(t, told, "→ SELECT 1\n")
 }
 
 func TestEventsAsJSON(t *testing.T) {
@@ -183,15 +194,59 @@ func TestEventsAsJSON(t *testing.T) {
 	done := do(t, r.client(t, "A"), `select name from people`)
 	r.says(t, "A", "A")
 	require.NoError(t, <-done)
+	told := r.reads(t)
 	require.Contains(t, answers.String(), "idle\n")
 	var kinds []string
-	for line := range strings.Lines(r.told.String()) {
+	for line := range strings.Lines(told) {
 		var e desk.Event
 		require.NoError(t, json.Unmarshal([]byte(line), &e))
 		require.Equal(t, "1 A", e.Session)
 		kinds = append(kinds, string(e.Kind))
 	}
-	require.Equal(t, []string{"started", "held", "released", "answered", "held", "released", "answered"}, kinds)
+	require.Equal(t, []string{"started", "held", "released", "answered", "held", "released", "answered", "closed"}, kinds)
+}
+
+// stuck is a reader who reads nothing until told.
+type stuck struct {
+	paper
+	reads chan struct{}
+}
+
+func (s *stuck) Write(b []byte) (int, error) {
+	<-s.reads
+	return s.paper.Write(b)
+}
+
+// TestNobodyReads: nobody waits for who does not read what is told, and what has been told then comes in its order, with how much was left out.
+func TestNobodyReads(t *testing.T) {
+	trace := &stuck{reads: make(chan struct{})}
+	troubles := &paper{}
+	r := setup(t, func(c *desk.Config, _ *server.Database) {
+		c.Trace, c.JSON, c.Hold = trace, true, false
+		c.Trouble = func(err error) { troubles.Write([]byte(err.Error())) }
+	})
+	conn := r.client(t, "A")
+	long := `select length('` + strings.Repeat("x", 1<<20) + `')`
+	require.NoError(t, <-do(t, conn, long, long, long))
+	r.says(t, "l")
+	over, stop := context.WithCancel(t.Context())
+	stop()
+	require.NoError(t, r.desk.Close(over))
+	require.Contains(t, troubles.String(), "has not been read")
+	close(trace.reads)
+	require.NoError(t, r.desk.Close(t.Context()))
+	var last desk.Event
+	lines := 0
+	for line := range strings.Lines(trace.String()) {
+		lines++
+		last = desk.Event{}
+		require.NoError(t, json.Unmarshal([]byte(line), &last))
+		if last.Kind != desk.Unread {
+			require.Equal(t, uint64(lines), last.Number)
+		}
+	}
+	require.Equal(t, desk.Unread, last.Kind)
+	require.Equal(t, 1+3*4+1+1, lines-1+last.Lines, "started, the steps, what l is answered, closed")
 }
 
 func TestHeldStepsThatNobodyIsToldOf(t *testing.T) {

@@ -73,12 +73,12 @@ func (d *Desk) do(ctx context.Context, line string) error {
 	return d.release(ctx, line)
 }
 
-// answer writes a line for who gave a command.
+// answer tells who gave a command.
 func (d *Desk) answer(format string, args ...any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for line := range strings.Lines(fmt.Sprintf(format, args...)) {
-		_, _ = fmt.Fprintln(d.config.Answers, shortened("= "+strings.TrimSuffix(line, "\n"), d.config.Width)) // see tell
+		d.answers.add([]byte(shortened("= "+strings.TrimSuffix(line, "\n"), d.config.Width) + "\n"))
 	}
 }
 

@@ -13,8 +13,11 @@ import (
 	"github.com/interlock-pg/interlock/harness/wire"
 )
 
-// Waits is the kind of an [Event] that is none of package wire's: the step waits for a lock.
-const Waits wire.EventKind = "waits"
+// The kinds of an [Event] that are none of package wire's.
+const (
+	Waits  wire.EventKind = "waits"  // the step waits for a lock
+	Unread wire.EventKind = "unread" // lines were left out here, because nobody read those before them
+)
 
 // Event is a line of the trace.
 type Event struct {
@@ -22,9 +25,10 @@ type Event struct {
 	wire.Event
 	Lock     string   `json:"lock,omitempty"`      // that a step waits for, in words
 	WaitsFor []string `json:"waits_for,omitempty"` // the sessions that are in its way
+	Lines    int      `json:"lines,omitempty"`     // that were left out
 }
 
-// tell writes a line. The caller holds mu.
+// tell tells an event in a line. The caller holds mu.
 func (d *Desk) tell(s *session, e Event) {
 	e.At = history.Since(d.started)
 	if d.config.Redact != nil {
@@ -33,14 +37,28 @@ func (d *Desk) tell(s *session, e Event) {
 	if d.config.JSON {
 		line, err := json.Marshal(e)
 		if err == nil {
-			_, _ = d.config.Trace.Write(append(line, '\n')) // who reads it may have left: that ends nothing
+			d.trace.add(append(line, '\n'))
 		}
 		return
 	}
 	if says := d.says(s, e); says != "" {
 		line := fmt.Sprintf("%9.3f s  %-18s  %s", time.Duration(e.At).Seconds(), s.who(), says)
-		_, _ = fmt.Fprintln(d.config.Trace, shortened(line, d.config.Width))
+		d.trace.add([]byte(shortened(line, d.config.Width) + "\n"))
 	}
+}
+
+// gap is what stands where lines were left out.
+func (d *Desk) gap(lines int) []byte {
+	at := history.Since(d.started)
+	if d.config.JSON {
+		line, _ := json.Marshal(Event{At: at, Event: wire.Event{Kind: Unread}, Lines: lines})
+		return append(line, '\n')
+	}
+	return fmt.Appendf(nil, "%9.3f s  %s\n", time.Duration(at).Seconds(), leftOut(lines))
+}
+
+func leftOut(lines int) string {
+	return fmt.Sprintf("nobody read for a while: lines that are left out here: %d", lines)
 }
 
 // who is what a session is called.
@@ -98,7 +116,9 @@ func (s *session) ended() string {
 func statement(s wire.Step) string {
 	var b strings.Builder
 	for _, passed := range s.Passed {
-		b.WriteString(oneLine(passed) + "; ")
+		if passed = oneLine(passed); passed != "" { // else a ping
+			b.WriteString(passed + "; ")
+		}
 	}
 	switch s.Kind {
 	case wire.Commit, wire.Rollback:

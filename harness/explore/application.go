@@ -11,7 +11,6 @@ import (
 	"github.com/interlock-pg/interlock/harness/arena"
 	"github.com/interlock-pg/interlock/harness/race"
 	"github.com/interlock-pg/interlock/harness/sched"
-	"github.com/interlock-pg/interlock/harness/sqltext"
 	"github.com/interlock-pg/interlock/harness/wire"
 )
 
@@ -19,7 +18,6 @@ import (
 type application struct {
 	*arena.Application
 	watching sync.WaitGroup
-	parallel bool // it makes queries for one client at the same time: when one is held, more may come
 }
 
 // host sees to it that the system of the scenario is running on the database of the stage, and no other.
@@ -34,7 +32,7 @@ func (st *stage) host(ctx context.Context, s race.Scenario) error {
 	if err != nil {
 		return err
 	}
-	a := &application{Application: launched, parallel: st.parallel[s.System]}
+	a := &application{Application: launched}
 	a.watching.Go(func() {
 		<-a.Instance.Ended()
 		st.gate.Poke()
@@ -79,7 +77,7 @@ func (st *stage) warm(ctx context.Context, s race.Scenario) error {
 
 // again puts the starting rows in place when the application is at rest.
 func (st *stage) again(ctx context.Context, s race.Scenario) error {
-	if _, err := st.idle(ctx); err != nil {
+	if err := st.idle(ctx, func(*wire.Session, wire.Step) {}); err != nil {
 		return err
 	}
 	return st.prepare(ctx, s)
@@ -128,8 +126,8 @@ func (st *stage) unhost(ctx context.Context) error {
 	return err
 }
 
-// idle waits until no session of the application is in a transaction. Steps are not held any more; those that still are go on, and are returned.
-func (st *stage) idle(ctx context.Context) (released []wire.Step, err error) {
+// idle waits until no session of the application is in a transaction. Steps are not held any more; those that still are go on, and are told of.
+func (st *stage) idle(ctx context.Context, released func(*wire.Session, wire.Step)) error {
 	for {
 		var left string
 		var holding []*wire.Session
@@ -147,15 +145,15 @@ func (st *stage) idle(ctx context.Context) (released []wire.Step, err error) {
 			return left == "" || holding != nil
 		})
 		if errors.Is(err, errHangs) {
-			return released, fmt.Errorf("all clients have their answers, and a session of the application is still in a transaction: %s; does it forget to end one?", left)
+			return fmt.Errorf("all clients have their answers, and a session of the application is still in a transaction: %s; does it forget to end one?", left)
 		}
 		if err != nil || holding == nil {
-			return released, err
+			return err
 		}
 		for _, s := range holding {
 			step := s.State().Step
 			if s.Release(step.Index) {
-				released = append(released, step)
+				released(s, step)
 			}
 		}
 	}
@@ -163,9 +161,9 @@ func (st *stage) idle(ctx context.Context) (released []wire.Step, err error) {
 
 // leave lets everything through that was held back, and waits until the application is at rest.
 func (r *run) leave(ctx context.Context) error {
-	released, err := r.idle(ctx)
-	for _, step := range released {
-		r.seen.background[sqltext.Normal(step.SQL)]++
-	}
-	return err
+	return r.idle(ctx, func(s *wire.Session, step wire.Step) {
+		if r.owners.frozen[s] != step.Index { // or it has been counted
+			r.seen.note(step, false)
+		}
+	})
 }

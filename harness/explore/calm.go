@@ -1,7 +1,6 @@
 package explore
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,8 +16,22 @@ import (
 
 // seen is what was seen of an application in a run.
 type seen struct {
-	thought    int            // times that others went on without a client for which it was busy
-	background map[string]int // statements that were no client's
+	thought int            // times that others went on without a client for which it was busy
+	passed  map[string]int // statements that were no client's, and went through
+	frozen  map[string]int // those that waited until the clients were done
+	silent  []string       // clients that made no statement
+}
+
+// note counts a statement that was no client's.
+func (s *seen) note(step wire.Step, frozen bool) {
+	counts := &s.passed
+	if frozen {
+		counts = &s.frozen
+	}
+	if *counts == nil {
+		*counts = map[string]int{}
+	}
+	(*counts)[sqltext.Normal(step.SQL)]++
 }
 
 // calm waits until an application has nothing more to do because of what has just happened, so that what happens next is because of something else.
@@ -38,7 +51,7 @@ func (r *run) calmed(ctx context.Context) error {
 	for _, c := range r.clients {
 		causes += c.begun
 	}
-	patient := (r.application.parallel || r.rehearses) && causes != r.calmAfter
+	patient := (r.parallel[r.scenario.System] || r.rehearses) && causes != r.calmAfter
 	r.calmAfter = causes
 	rests := func() bool { return len(r.owners.pending) == 0 && r.still() }
 	limit := func() time.Time { // of what follows when nothing happens until then
@@ -101,7 +114,7 @@ func (r *run) posture() string {
 func (r *run) pass(background []*wire.Session) {
 	for _, s := range background {
 		state := s.State()
-		r.seen.background[sqltext.Normal(state.Step.SQL)]++
+		r.seen.note(state.Step, false)
 		s.Release(state.Step.Index)
 	}
 }
@@ -164,19 +177,58 @@ func (c *client) works() bool {
 // must not be a matter of how busy the machine is.
 const patience = 4
 
+// only returns the one client that has asked for anything in this run; nil: there are several, of which one that has its answer may have left something to
+// be done.
+func (r *run) only() (only *client) {
+	for _, c := range r.clients {
+		switch {
+		case c.begun == 0:
+		case only != nil:
+			return nil
+		default:
+			only = c
+		}
+	}
+	return only
+}
+
+// linger waits whether an application that is rehearsed goes on when all clients have their answers: such work could be taken for a client's.
+func (r *run) linger(ctx context.Context) error {
+	short, cancel := context.WithTimeoutCause(ctx, r.mayThink/pauses, errThinks)
+	defer cancel()
+	for {
+		var background []*wire.Session
+		err := r.gate.Wait(short, func() bool {
+			background = r.assign()
+			return len(background) > 0 || len(r.owners.pending) > 0
+		})
+		switch {
+		case errors.Is(err, errThinks):
+			return nil
+		case err != nil:
+			return err
+		}
+		r.pass(background)
+		for s := range r.owners.pending {
+			return fmt.Errorf("after its answer the application went on, and among other clients' statements it could not be told whose this is: %s; name it as "+
+				"background in the target file, or have the application put what the request's traceparent header says into a comment of its SQL",
+				brief(s.State().Step.SQL))
+		}
+	}
+}
+
 // ponder decides what becomes of what has not come to rest in time.
 func (r *run) ponder(waited time.Duration) error {
 	if waited > r.hang {
 		return fmt.Errorf("%w for %v while %s", errHangs, r.hang, r.standing())
 	}
 	for s, p := range r.owners.pending {
-		switch flying := r.flying(); {
-		case len(p.by) == 0 && len(flying) == 1:
-			r.bind(s, flying[0], s.State())
+		switch only := r.only(); {
+		case len(p.by) == 0 && only != nil && !only.done.Load():
+			r.bind(s, only, s.State())
 		case len(p.by) > 1 && time.Since(p.since) < patience*r.mayThink:
 		default:
-			return fmt.Errorf("it cannot be told whose statement this is, of %s: %s; have the application put what the request's traceparent header says into a "+
-				"comment of its SQL, as sqlcommenter does, or name the statement as background in the target file", cmp.Or(names(p, flying), "nobody"), brief(s.State().Step.SQL))
+			return r.errWhose(s, p)
 		}
 	}
 	if !r.held() {

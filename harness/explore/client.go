@@ -195,6 +195,10 @@ func (r *run) strand(c *client) *strand {
 	if c.spun++; c.spun > 1 {
 		s.name = fmt.Sprintf("%s/%d", c.Name, c.spun)
 	}
+	if r.application != nil && s.number >= history.MostClients {
+		r.surprise = fmt.Errorf("the application made more than %d queries at the same time, or one after another on connections that were cut: they cannot all be "+
+			"told apart; try fewer clients", history.MostClients)
+	}
 	c.strands = append(c.strands, s)
 	r.strands = append(r.strands, s)
 	r.interleaving.Clients = append(r.interleaving.Clients, s.name)

@@ -116,10 +116,22 @@ func (e *Explorer) Close(ctx context.Context) error {
 // that ctx is done; trouble on the way is in the result, with what was found until then.
 func (e *Explorer) Explore(ctx context.Context, build func() race.Scenario, config Config) (Result, error) {
 	first, err := e.search(ctx, build, config)
+	if err == nil && e.learned(build().System, first.Err) {
+		first, err = e.search(ctx, build, config)
+	}
 	if err != nil || !first.Complete || first.Violating > 0 || first.Thought == 0 && !e.parallel[build().System] {
 		return first, err
 	}
 	return e.confirm(ctx, build, config, first)
+}
+
+// learned reports whether an error is that an application makes queries at the same time, which is known from now on.
+func (e *Explorer) learned(of race.System, err error) bool {
+	if !errors.Is(err, errParallel) || e.parallel[of] {
+		return false
+	}
+	e.parallel[of] = true
+	return true
 }
 
 // confirm searches again, with more patience for an application that made clients wait: one that was only slow may have kept orders from being seen.
@@ -214,10 +226,7 @@ func (e *Explorer) search(ctx context.Context, build func() race.Scenario, confi
 			}
 			if err := x.work(ctx, st); err != nil {
 				x.fail(err)
-				err = st.Close(context.WithoutCancel(ctx)) // whatever state it is in
-				if err != nil {
-					x.fail(err)
-				}
+				x.left(st.Close(context.WithoutCancel(ctx))) // whatever state it is in
 				return
 			}
 			mu.Lock()
@@ -263,7 +272,7 @@ func (e *Explorer) rehearse(ctx context.Context, s race.Scenario, hang time.Dura
 	if err != nil {
 		return errors.Join(err, st.Close(context.WithoutCancel(ctx)))
 	}
-	e.parallel[s.System], st.application.parallel = parallel, parallel
+	e.parallel[s.System] = parallel
 	if st.application.Habits.Cold {
 		return st.Close(ctx)
 	}
@@ -284,20 +293,19 @@ type search struct {
 
 	mu       sync.Mutex
 	result   Result
-	diverged int // runs
+	diverged int             // runs
+	steps    int             // of clients, in all runs
+	silent   map[string]bool // clients that have made no step in any run
 }
 
 // begin prepares the search.
 func (x *search) begin(ctx context.Context, e *Explorer) error {
 	config := sched.Config{
-		Strategy: x.Strategy, Clients: x.result.Clients, Rules: x.Rules, Seed: x.Seed, Depth: x.Depth, Preemptions: x.Preemptions, MaxSteps: x.Steps,
+		Strategy: x.Strategy, Rules: x.Rules, Seed: x.Seed, Depth: x.Depth, Preemptions: x.Preemptions, MaxSteps: x.Steps,
 		Settled: x.settled,
 	}
 	if x.Strategy == sched.Random || x.Strategy == sched.PCT {
 		config.Runs = x.Limit
-	}
-	for _, fault := range x.Faults { // they are known as clients of their own
-		config.Clients = max(config.Clients, history.Choice(x.result.Clients, fault))
 	}
 	for _, client := range x.Schedule {
 		config.Schedule = append(config.Schedule, sched.Step{Client: client})
@@ -368,7 +376,7 @@ func (x *search) work(ctx context.Context, st *stage) error {
 			return nil
 		}
 		p, err := st.play(ctx, x.build(), r, x.survey, x.Config)
-		if err == nil && r.Status == sched.Diverged {
+		if err == nil && r.Diverged() {
 			err = fmt.Errorf("after %d releases, others can go on than before: %w", len(r.Schedule), sched.ErrDiverged)
 		}
 		switch {
@@ -428,12 +436,16 @@ func (x *search) settled(r *sched.Run) bool {
 	x.result.Executed++
 	x.result.WakeOrders += e.wakes
 	x.result.Thought += e.seen.thought
-	for sql, n := range e.seen.background {
-		if x.result.Background == nil {
-			x.result.Background = map[string]int{}
+	x.result.Background = plus(x.result.Background, e.seen.passed)
+	x.result.Frozen = plus(x.result.Frozen, e.seen.frozen)
+	x.steps += len(r.Schedule)
+	if x.result.Executed == 1 {
+		x.silent = map[string]bool{}
+		for _, name := range e.seen.silent {
+			x.silent[name] = true
 		}
-		x.result.Background[sql] += n
 	}
+	maps.DeleteFunc(x.silent, func(name string, _ bool) bool { return !slices.Contains(e.seen.silent, name) })
 	x.result.Outcomes[i.Told]++
 	if len(i.Broken) > 0 {
 		x.result.Violating++
@@ -447,6 +459,17 @@ func (x *search) settled(r *sched.Run) bool {
 	x.result.Mismatch = r.Mismatch
 	goOn := x.Each == nil || x.Each(i)
 	return goOn && (x.Limit == 0 || x.result.Executed < x.Limit)
+}
+
+// plus adds counts to others; nil is none.
+func plus(to, more map[string]int) map[string]int {
+	if to == nil && len(more) > 0 {
+		to = map[string]int{}
+	}
+	for key, n := range more {
+		to[key] += n
+	}
+	return to
 }
 
 // again counts the runs that diverged, and reports whether one more may be tried again.
@@ -467,8 +490,17 @@ func (x *search) fail(err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.result.Err == nil {
-		x.result.Err = err
-		x.result.Trouble = err.Error()
+		x.result.Err, x.result.Trouble = err, err.Error()
+	}
+}
+
+// left notes what could not be cleaned up after the search had failed.
+func (x *search) left(err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if err != nil && !strings.Contains(x.result.Trouble, err.Error()) { // as that an application has ended
+		x.result.Err = errors.Join(x.result.Err, err)
+		x.result.Trouble = x.result.Err.Error()
 	}
 }
 
@@ -481,6 +513,13 @@ func (x *search) conclude() {
 		x.result.Complete = false
 		x.result.Trouble = cmp.Or(x.result.Trouble, "clients of the application wait for more than the database, of which the reduction knows nothing; try --strategy all")
 	}
+	if x.application {
+		x.result.Silent = slices.Sorted(maps.Keys(x.silent))
+		if x.steps == 0 && x.result.Executed > 0 {
+			x.result.Complete = false
+			x.result.Trouble = cmp.Or(x.result.Trouble, silence)
+		}
+	}
 	if c.Possible != nil {
 		x.result.Possible = c.Possible.String()
 	}
@@ -488,6 +527,11 @@ func (x *search) conclude() {
 		x.result.Trouble = fmt.Sprintf("an interleaving was cut short after %d steps: does a client try again for ever?", x.Steps)
 	}
 }
+
+// silence is what keeps a search of an application from having shown anything.
+const silence = "no statement of a client came to Postgres by way of Interlock, so there was nothing to put into an order: does the application connect to where " +
+	"it is told that Postgres is ({{proxy_url}} or listen), do the requests reach the code that asks the database, and are its statements not all named as " +
+	"background, or answered from a cache? Try --json, which has what the clients were told, or interlock proxy, which shows what the application sends"
 
 // told returns what the clients were told, in words.
 func told(p played) string {

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/harness/internal/pause"
 	"github.com/interlock-pg/interlock/harness/sched"
 	"github.com/interlock-pg/interlock/harness/server"
 	"github.com/interlock-pg/interlock/harness/wire"
@@ -39,9 +40,15 @@ func (r *run) meet(ctx context.Context, s *strand, fault history.Fault, resume f
 		return r.lose(s), nil
 	case history.Disconnect:
 		_ = s.session.Abort()
+		if err := r.departed(ctx, s); err != nil {
+			return nil, err
+		}
 	case history.Terminate:
 		if _, err := r.arena.Control.Exec(ctx, `select pg_terminate_backend($1)`, int32(s.session.State().PID)); err != nil {
 			return nil, fmt.Errorf("ending the session of client %s: %w", s.name, err)
+		}
+		if err := r.departed(ctx, s); err != nil {
+			return nil, err
 		}
 	case history.Delay:
 		if held, err := r.delay(ctx, s); held || err != nil {
@@ -58,6 +65,25 @@ func (r *run) meet(ctx context.Context, s *strand, fault history.Fault, resume f
 		parts[0].Step = under(fault, parts[0].Step)
 	}
 	return parts, err
+}
+
+// departed waits until the backend of a strand has gone, and with it its locks: the connection ends before.
+func (r *run) departed(ctx context.Context, s *strand) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, r.hang, fmt.Errorf("the backend of client %s is still there after %v; does the server see that the connection is gone?", s.name, r.hang))
+	defer cancel()
+	for wait := firstLook; ; wait = min(2*wait, lastLook) {
+		var there bool
+		err := r.arena.Control.QueryRow(ctx, `select exists (select from pg_stat_activity where pid = $1)`, int32(s.session.State().PID)).Scan(&there)
+		switch {
+		case err != nil:
+			return fmt.Errorf("waiting for the backend of client %s to go: %w", s.name, errors.Join(context.Cause(ctx), err))
+		case !there:
+			return nil
+		}
+		if pause.For(ctx, wait) != nil {
+			return context.Cause(ctx)
+		}
+	}
 }
 
 // lose cuts the connection while the end of a transaction is on its way: the client will not have its answer, and the server gets it when the strand

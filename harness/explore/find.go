@@ -25,20 +25,26 @@ const (
 var ErrTrouble = errors.New("the search ended early")
 
 // Counterexample makes a violation as small as it will go: fewest clients, fewest operations and simplest values, as far as the shrinker of the
-// workload offers them, then fewest preemptions; repeats it, and looks for the nearest order that does not break the invariant. The input is one
-// of which some interleaving does. It returns false if none of those within limits was found to, and an [ErrTrouble] if the search for one ended before
-// the limits did. With [Config].For, the search may take so long, and making it small once more as long.
-func (e *Explorer) Counterexample(ctx context.Context, w race.Workload, input race.Input, invariant string, config Config) (history.Counterexample, bool, error) {
+// workload offers them, then fewest preemptions; repeats it, and looks for the nearest order that does not break the invariant. Some interleaving of the
+// input does: best, or, if that is the zero value, one that is looked for. It returns false if none of those within limits was found to, and an [ErrTrouble]
+// if the search for one ended before the limits did, or some of the repetitions ended in trouble. With [Config].For, the search may take so long, and making it
+// small once more as long.
+func (e *Explorer) Counterexample(
+	ctx context.Context, w race.Workload, input race.Input, invariant string, best Interleaving, config Config,
+) (x history.Counterexample, ok bool, err error) {
 	began := time.Now()
-	x := history.Counterexample{Invariant: invariant}
-	best, trouble, err := e.violation(ctx, w, input, invariant, config, toFind)
-	switch {
-	case err != nil:
-		return x, false, err
-	case best.Number == 0 && trouble != nil:
-		return x, false, fmt.Errorf("looking for an order that breaks %s: %w: %w", invariant, ErrTrouble, trouble)
-	case best.Number == 0:
-		return x, false, nil
+	x.Invariant = invariant
+	if best.Number == 0 {
+		var trouble error
+		best, trouble, err = e.violation(ctx, w, input, invariant, config, toFind)
+		switch {
+		case err != nil:
+			return x, false, err
+		case best.Number == 0 && trouble != nil:
+			return x, false, fmt.Errorf("looking for an order that breaks %s: %w: %w", invariant, ErrTrouble, trouble)
+		case best.Number == 0:
+			return x, false, nil
+		}
 	}
 	x.Order = best.Number
 	smaller := config
@@ -73,11 +79,9 @@ func (e *Explorer) Counterexample(ctx context.Context, w race.Workload, input ra
 			return x, false, err
 		}
 	}
-	if err := e.Repeat(ctx, w, input, best.Choices, Repeats, &x); err != nil {
-		return x, false, err
-	}
+	err = e.Repeat(ctx, w, input, best.Choices, Repeats, &x)
 	x.Elapsed = history.Since(began)
-	return x, true, nil
+	return x, err == nil || x.Reproduced > 0, err
 }
 
 // simplest returns an interleaving that breaks the invariant with the fewest preemptions, and of those the one that comes first by its choices;
@@ -116,7 +120,8 @@ func (e *Explorer) violation(
 const Repeats = 10
 
 // Repeat executes one interleaving of an input so many times and records in the counterexample whether it breaks the invariant of that, with all that
-// another tool needs to repeat it. If it never does, Nearest is what happens instead.
+// another tool needs to repeat it. If it never does, Nearest is what happens instead. Repetitions that end in trouble are an [ErrTrouble], beside what the
+// others came to.
 func (e *Explorer) Repeat(ctx context.Context, w race.Workload, input race.Input, choices []int, times int, x *history.Counterexample) error {
 	x.Repeated, x.Reproduced, x.Nearest = 0, 0, nil
 	var trouble error
@@ -136,8 +141,8 @@ func (e *Explorer) Repeat(ctx context.Context, w race.Workload, input race.Input
 			x.Nearest = &again.Interleaving
 		}
 	}
-	if trouble != nil && x.Reproduced == 0 && x.Nearest == nil {
-		return fmt.Errorf("%w: it cannot be repeated: %w", ErrTrouble, trouble)
+	if trouble != nil {
+		trouble = fmt.Errorf("%w: not every repetition came to its end: %w", ErrTrouble, trouble)
 	}
 	x.Clients = len(w.Scenario(input).Clients)
 	for _, inv := range w.Scenario(input).Invariants {
@@ -146,7 +151,7 @@ func (e *Explorer) Repeat(ctx context.Context, w race.Workload, input race.Input
 		}
 	}
 	if x.Reproduced == 0 {
-		return nil
+		return trouble
 	}
 	x.Round.Number, x.Round.Input = 1, input.JSON()
 	var err error
@@ -155,11 +160,13 @@ func (e *Explorer) Repeat(ctx context.Context, w race.Workload, input race.Input
 	}
 	x.Nearest, x.Parts = nil, 0
 	nearest, parts, err := e.Nearest(ctx, func() race.Scenario { return w.Scenario(input) }, *x.Interleaving, x.Invariant)
-	if err != nil || nearest == nil {
+	if err != nil {
 		return err
 	}
-	x.Nearest, x.Parts = &nearest.Interleaving, parts
-	return nil
+	if nearest != nil {
+		x.Nearest, x.Parts = &nearest.Interleaving, parts
+	}
+	return trouble
 }
 
 // start returns the starting rows of a scenario.

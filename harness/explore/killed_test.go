@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -24,6 +25,7 @@ import (
 	"github.com/interlock-pg/interlock/harness/server/local"
 	"github.com/interlock-pg/interlock/harness/server/servertest"
 	"github.com/interlock-pg/interlock/harness/target"
+	"github.com/interlock-pg/interlock/harness/wire"
 	"github.com/interlock-pg/interlock/migrations"
 )
 
@@ -82,14 +84,23 @@ func TestKilledBeforeAnyStep(t *testing.T) {
 			require.Greater(t, steps, 4)
 			for step := range steps {
 				t.Run(fmt.Sprint(step+1), func(t *testing.T) {
+					only := true // rollbacks are held, which happen all the same
 					found, _ := search(func(n int, r *run) {
 						if n == step+1 {
+							for _, s := range r.strands {
+								only = only && (s.phase() != held || s.session.State().Step.Kind == wire.Rollback)
+							}
 							victim.kill(t, r)
 						}
 					})
 					if victim.says != "" {
 						require.ErrorContains(t, found.Err, victim.says)
 						require.False(t, found.Complete)
+					} else {
+						require.NoError(t, found.Err)
+						require.Equal(t, 1, found.Executed)
+						require.Len(t, found.Outcomes, 1)
+						require.Equal(t, !only, strings.Contains(slices.Collect(maps.Keys(found.Outcomes))[0], "failed"), "%v", found.Outcomes)
 					}
 					if victim.name != "Postgres" {
 						again, _ := search(func(int, *run) {})

@@ -1,6 +1,7 @@
 package explore
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -41,7 +42,7 @@ func (r *run) arrange() {
 		}
 		key := func(s *wire.Session) string {
 			step := s.State().Step
-			return r.text(step) + "\x00" + step.SQL + fmt.Sprint(step.Parameters)
+			return r.text(step) + "\x00" + lasting(step)
 		}
 		slices.SortStableFunc(sessions, func(a, b *wire.Session) int { return strings.Compare(key(a), key(b)) })
 		for i, s := range fresh {
@@ -51,18 +52,37 @@ func (r *run) arrange() {
 	}
 }
 
-func names(p *claims, otherwise []*client) string {
-	var all []string
-	for c := range p.by {
-		all = append(all, c.Name)
+// Values that an application makes anew in every run: identifiers, and times in all spellings.
+var passing = regexp.MustCompile(`(?i)\b[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}\b|\b[0-9a-hjkmnp-tv-z]{26}\b|\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?|\b1\d{9,}\b`)
+
+// lasting is what a statement says, with its values, but for those that are others in every run.
+func lasting(step wire.Step) string {
+	var b strings.Builder
+	b.WriteString(passing.ReplaceAllLiteralString(step.SQL, "?"))
+	for _, p := range step.Parameters {
+		b.WriteByte(0)
+		if !p.Null {
+			b.WriteString(passing.ReplaceAllLiteralString(p.String(), "?"))
+		}
 	}
-	if all == nil {
-		for _, c := range otherwise {
+	return b.String()
+}
+
+// possible are the names of the clients whose statement it may be: those who claim it, or if there are none, all who have asked for something.
+func (r *run) possible(p *claims) string {
+	var all []string
+	for _, c := range r.clients {
+		if _, claims := p.by[c]; claims || len(p.by) == 0 && c.begun > 0 {
 			all = append(all, c.Name)
 		}
 	}
-	slices.Sort(all)
 	return strings.Join(all, " and ")
+}
+
+// errWhose asks for what tells whose a statement is.
+func (r *run) errWhose(s *wire.Session, p *claims) error {
+	return fmt.Errorf("it cannot be told whose statement this is, of %s: %s; have the application put what the request's traceparent header says into a "+
+		"comment of its SQL, as sqlcommenter does, or name the statement as background in the target file", r.possible(p), brief(s.State().Step.SQL))
 }
 
 // flying returns the clients that have asked for something and have not been answered.
@@ -100,8 +120,8 @@ func (r *run) assign() (background []*wire.Session) {
 		switch rule, ok := r.application.rule(s.Name(), state); {
 		case ok && rule.Freeze:
 			r.owners.frozen[s] = state.Step.Index
-			r.seen.background[sqltext.Normal(state.Step.SQL)]++
-		case ok:
+			r.seen.note(state.Step, true)
+		case ok, r.marked(s, state) == nil && isHousekeeping(state):
 			background = append(background, s)
 		default:
 			r.claim(s, state)
@@ -115,10 +135,7 @@ func (r *run) assign() (background []*wire.Session) {
 	return background
 }
 
-// pings are statements that ask whether the server is there, or what it is like.
-var pings = regexp.MustCompile(`(?i)^\s*(select\s+(1|version\(\)|current_schema\(\))(\s+as\s+"?\w+"?)?\s*;?\s*|;)$|\b(pg_catalog\.|pg_type\b|information_schema\.)`)
-
-// rule returns what is to become of a statement that is no client's; false: it may be one's.
+// rule returns what is to become of a statement that the user says is no client's; false: it may be one's.
 func (a *application) rule(session string, state wire.State) (race.Background, bool) {
 	sql := sqltext.Bare(state.Step.SQL)
 	for _, rule := range a.Habits.Background {
@@ -126,17 +143,25 @@ func (a *application) rule(session string, state wire.State) (race.Background, b
 			return rule, true
 		}
 	}
-	return race.Background{}, !state.Step.InTransaction && pings.MatchString(sql)
+	return race.Background{}, false
+}
+
+// marked returns the client whose mark the statement, what went before it, or its session has; nil: none.
+func (r *run) marked(s *wire.Session, state wire.State) *client {
+	for _, c := range r.clients {
+		if c.Mark != "" && (strings.Contains(state.Step.SQL, c.Mark) || strings.Contains(s.Name(), c.Mark) ||
+			slices.ContainsFunc(state.Step.Passed, func(sql string) bool { return strings.Contains(sql, c.Mark) })) {
+			return c
+		}
+	}
+	return nil
 }
 
 // claim gives the step to the client that it must belong to, or notes who it may belong to.
 func (r *run) claim(s *wire.Session, state wire.State) {
-	for _, c := range r.clients {
-		if c.Mark != "" && (strings.Contains(state.Step.SQL, c.Mark) || strings.Contains(s.Name(), c.Mark) ||
-			slices.ContainsFunc(state.Step.Passed, func(sql string) bool { return strings.Contains(sql, c.Mark) })) {
-			r.bind(s, c, state)
-			return
-		}
+	if c := r.marked(s, state); c != nil {
+		r.bind(s, c, state)
+		return
 	}
 	p := r.owners.pending[s]
 	if p == nil || p.step != state.Step.Index {
@@ -183,6 +208,9 @@ func (r *run) engaged(s *strand) bool {
 	return status == wire.InTransaction || status == wire.Failed || status == wire.Implicit
 }
 
+// errParallel means that an application makes queries at the same time, and was not known to: orders have been left out.
+var errParallel = errors.New("the application makes queries at the same time")
+
 // bind makes a session that of a client, from the step that it is held at, until its transaction is over.
 func (r *run) bind(session *wire.Session, c *client, state wire.State) {
 	delete(r.owners.pending, session)
@@ -192,9 +220,8 @@ func (r *run) bind(session *wire.Session, c *client, state wire.State) {
 		r.strand(c)
 	}
 	s := c.strands[i]
-	if i > 0 && !r.application.parallel {
-		r.surprise = fmt.Errorf("for client %s the application made queries at the same time, which it did not do before: %s; try a longer settle time", c.Name,
-			brief(state.Step.SQL))
+	if i > 0 && !r.parallel[r.scenario.System] {
+		r.surprise = fmt.Errorf("%w for client %s: %s", errParallel, c.Name, brief(state.Step.SQL))
 	}
 	s.session, s.from, s.step = session, state.Step.Index, wire.Step{}
 	r.owners.of[session] = s

@@ -64,7 +64,11 @@ func (e *Explorer) Play(ctx context.Context, s race.Scenario, choices []int) (Ex
 	r := search.Next()
 	p, err := st.play(ctx, s.Named(), r, nil, Config{Hang: defaultHang, Faults: faults, patient: true})
 	if err != nil {
-		return Execution{Round: p.round, Interleaving: p.interleaving}, errors.Join(err, st.Close(context.WithoutCancel(ctx)))
+		err = errors.Join(err, st.Close(context.WithoutCancel(ctx)))
+		if e.learned(s.System, err) {
+			return e.Play(ctx, s, choices)
+		}
+		return Execution{Round: p.round, Interleaving: p.interleaving}, err
 	}
 	r.End(nil)
 	e.stages = append(e.stages, st)

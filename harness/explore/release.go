@@ -110,6 +110,37 @@ func (r *run) freed(ctx context.Context, waiters []*strand) ([]*strand, error) {
 	return free, nil
 }
 
+// stirred waits for those who waited at something that is no step, as to have a statement parsed, and do not any more. It reports whether there were any.
+func (r *run) stirred(ctx context.Context) (bool, error) {
+	var waiters []*strand
+	var pids []uint32
+	for _, s := range r.strands {
+		if s.session != nil && s.waits == nil && passWaits(s.session.State()) {
+			waiters, pids = append(waiters, s), append(pids, s.session.State().PID)
+		}
+	}
+	if waiters == nil {
+		return false, nil
+	}
+	now, err := r.locks.waits(ctx, pids)
+	if err != nil {
+		return false, err
+	}
+	waiters = slices.DeleteFunc(waiters, func(s *strand) bool {
+		return slices.ContainsFunc(now, func(w waiting) bool { return w.pid == s.session.State().PID })
+	})
+	for _, s := range waiters {
+		waited := s.session.State().Waits
+		if err := r.wait(ctx, func() bool {
+			state := s.session.State()
+			return !passWaits(state) || state.Waits > waited
+		}); err != nil {
+			return false, fmt.Errorf("client %s: %w after its lock was free", s.name, err)
+		}
+	}
+	return len(waiters) > 0, nil
+}
+
 // follow sees a released step answer or wait, and returns what is to be said of it.
 func (r *run) follow(ctx context.Context, s *strand, resumed bool) ([]sched.Part, error) {
 	pause, began := firstLook, time.Now()

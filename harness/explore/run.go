@@ -95,6 +95,9 @@ func (st *stage) play(ctx context.Context, s race.Scenario, by scheduler, sv *su
 		finished.Go(func() { c.act(running, &r.clock, st.gate.Poke) })
 	}
 	err := r.lead(ctx, by)
+	if err == nil && !r.cut && r.rehearses {
+		err = r.linger(ctx)
+	}
 	if err != nil || r.cut {
 		err = errors.Join(err, r.dismiss(ctx, cancel, err))
 	}
@@ -102,6 +105,7 @@ func (st *stage) play(ctx context.Context, s race.Scenario, by scheduler, sv *su
 		return r.played, r.explain(err)
 	}
 	finished.Wait()
+	r.seen.silent = r.silent()
 	st.exact = st.layout
 	if r.cut {
 		return r.played, nil
@@ -110,6 +114,16 @@ func (st *stage) play(ctx context.Context, s race.Scenario, by scheduler, sv *su
 		return r.played, r.explain(err)
 	}
 	return r.played, r.judge(ctx)
+}
+
+// silent returns the clients that made no step.
+func (r *run) silent() (names []string) {
+	for _, c := range r.clients {
+		if c.last < 0 {
+			names = append(names, c.Name)
+		}
+	}
+	return names
 }
 
 // lead goes from release to release until all clients are done.
@@ -156,6 +170,11 @@ func (r *run) settle(ctx context.Context) error {
 	for {
 		if err := r.rest(ctx); err != nil {
 			return err
+		}
+		if stirred, err := r.stirred(ctx); err != nil {
+			return err
+		} else if stirred {
+			continue
 		}
 		i := slices.IndexFunc(r.clients, func(c *client) bool { return c.phase() == ready })
 		if i < 0 {
@@ -307,7 +326,7 @@ func (r *run) dismiss(ctx context.Context, cancel func(), trouble error) error {
 	}
 	after, stop := context.WithTimeout(context.WithoutCancel(ctx), dismissal)
 	defer stop()
-	if trouble == nil && r.gate.Wait(after, gone) == nil {
+	if calm := trouble == nil || errors.Is(trouble, sched.ErrDiverged); calm && r.gate.Wait(after, gone) == nil {
 		return r.finish(after)
 	}
 	cancel()

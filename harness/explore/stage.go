@@ -188,14 +188,12 @@ func (r *run) cast(ctx context.Context) error {
 		return fmt.Errorf("resetting the application: %w", err)
 	}
 	r.owners = owners{of: map[*wire.Session]*strand{}, pending: map[*wire.Session]*claims{}, frozen: map[*wire.Session]int{}}
-	r.seen.background = map[string]int{}
 	for i := range r.scenario.Clients {
 		c := r.client(i)
 		c.Instance, c.permits = r.application.Instance, make(chan struct{}, 1)
 		r.strand(c)
 	}
-	_, err := r.idle(ctx)
-	return err
+	return r.idle(ctx, func(*wire.Session, wire.Step) {})
 }
 
 func (r *run) client(n int) *client {

@@ -4,7 +4,7 @@ import "slices"
 
 // Interleaving is one execution, step by step, in the order that a scheduler chose. With the input, the choices in it are enough to repeat it.
 type Interleaving struct {
-	Clients  []string            `json:"clients"`            // by name, in the order of the scenario
+	Clients  []string            `json:"clients"`            // by name, in the order of the scenario; A/2 and so on are further connections of A
 	Settings []map[string]string `json:"settings,omitempty"` // run-time parameters of each client's session, in the same order
 	Steps    []Step              `json:"steps"`
 }
@@ -129,12 +129,14 @@ type Exploration struct {
 	// begun to wait. Other orders were not tried.
 	WakeOrders int `json:"wake_orders,omitempty"`
 
-	// Of an application: how long it took to start, for how long it may think before others go on without the client that it thinks for, how often that was the case, and what it
-	// sent that was no client's, with how often, values left out.
+	// Of an application: how long it took to start, for how long it may think before others go on without the client that it thinks for, how often that
+	// was the case, what it sent that was no client's, with how often, values left out, and the clients for which it never sent anything.
 	Starting   Duration       `json:"starting,omitempty"` // until it was up and rehearsed, before Elapsed
 	Settle     Duration       `json:"settle,omitempty"`
 	Thought    int            `json:"thought,omitempty"`
-	Background map[string]int `json:"background,omitempty"`
+	Background map[string]int `json:"background,omitempty"` // what went through
+	Frozen     map[string]int `json:"frozen,omitempty"`     // what waited until the clients were done
+	Silent     []string       `json:"silent,omitempty"`
 
 	// Outcomes counts the interleavings by what the clients were told, as "A created, B conflict".
 	Outcomes map[string]int `json:"outcomes,omitempty"`

@@ -20,8 +20,8 @@ type Config struct {
 	Indexes  []check.Index   // see [Monitor.Indexes]
 
 	Every time.Duration // from one look at a watch at set times to the next; 0: 10 s
-	Share float64       // of the time, that looks at one watch may take, when nobody asks: more than 0, at most 1. 0: 0.1. It does not make
-	// a day pass without one
+	Share float64       // of the time, that looks at one watch may take: more than 0, at most 1. 0: 0.1. It does not make a day pass without one. Looks
+	// that somebody asks for come on top where they are cheap, up to 100 ms, or in part; see [Monitor.Result]
 
 	// Full is how long after a look at everything the next one is made, where an index tells what has been written meanwhile. 0: 5 min. Where no index
 	// does, the next one is made as soon as Share allows.
@@ -124,11 +124,6 @@ func (c Config) resolve() (Config, error) {
 // patience is how long a look may take as a whole.
 func (c Config) patience() time.Duration {
 	return c.ConnectTimeout + c.StatementTimeout + 5*time.Second // for what is not the one statement that takes long
-}
-
-// pause is how long after its end the next look at set times begins. Share is what the looks may take, of which this one took its time.
-func (c Config) pause(took time.Duration, share float64) time.Duration {
-	return max(c.Every-took, rest(took, share))
 }
 
 // rest is how long nothing may be done after what took so long, for it to be no more than a share of the time. A day is the most.

@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// keptBytes is how much of facts is kept of one watch. Groups beyond that are kept without: theirs are an empty object.
+// keptBytes is how much of facts is kept of one watch. Groups beyond that are kept without.
 const keptBytes = 8 << 20
 
 // tally is what breaks an invariant, as the rows of a look come in. It holds no more than twice as many groups as are kept: those that were kept before
@@ -71,8 +71,10 @@ func (t *tally) add(g Group, facts []byte) {
 		g.Since = old.Since
 	}
 	switch {
-	case len(facts) == 0 || t.bytes+len(facts) > keptBytes:
+	case len(facts) == 0:
 		g.Facts = nothing
+	case t.bytes+len(facts) > keptBytes:
+		g.Facts, g.Bare = nothing, true
 	case stays && bytes.Equal(old.Facts, facts):
 		g.Facts = old.Facts
 		t.bytes += len(facts)
@@ -116,6 +118,6 @@ func byKey(groups []Group) []Group {
 func same(a, b []Group) bool {
 	at := func(x, y *time.Time) bool { return x == y || x != nil && y != nil && x.Equal(*y) }
 	return slices.EqualFunc(a, b, func(x, y Group) bool {
-		return x.Key == y.Key && x.Members == y.Members && at(x.First, y.First) && at(x.Last, y.Last) && x.Since.Equal(y.Since) && bytes.Equal(x.Facts, y.Facts)
+		return x.Key == y.Key && x.Members == y.Members && at(x.First, y.First) && at(x.Last, y.Last) && x.Since.Equal(y.Since) && x.Bare == y.Bare && bytes.Equal(x.Facts, y.Facts)
 	})
 }

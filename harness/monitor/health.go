@@ -33,30 +33,52 @@ func (m *Monitor) reached(err error) {
 	defer m.state.mu.Unlock()
 	m.state.connected, m.state.why = err == nil || !isLost(err), ""
 	if !m.state.connected {
-		m.state.why = m.why(err)
+		m.state.why = m.why(err, 0)
 	}
 }
 
-// standing asks for what the server is.
-//
-// A replica that has replayed all that it has received is level with its primary, however long ago the latest commit was, as long as it receives. One
-// that receives nothing may miss anything since.
-const standing = `
-select pg_is_in_recovery(), pg_is_in_recovery() or current_setting('default_transaction_read_only')::boolean,
-	case when not pg_is_in_recovery()
-			or pg_last_wal_replay_lsn() >= pg_last_wal_receive_lsn() and exists (select from pg_stat_wal_receiver) then 0
-		else coalesce(greatest((extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()) * 1000000)::bigint, 0), 0) end`
+// standing is what a server is.
+type standing struct {
+	readOnly bool
+	replica  bool
+	level    bool          // it receives, and has replayed all that its primary had when it said the latest it has said
+	heard    time.Duration // since then; 0: our role does not see that
+	replayed time.Duration // since the latest commit that it has replayed; 0: there was none since it was started
+}
+
+// silence is how long a primary with nothing to say may be silent: it is asked after half of wal_receiver_timeout, and given up after all of it.
+const silence = time.Minute
+
+// lag is how far a replica is behind. One that is level is so however long ago the latest commit was; but what it knows of its primary may be old, where
+// little comes through and neither of them has given the connection up. One that receives nothing may miss anything since the latest commit.
+func (s standing) lag() time.Duration {
+	switch {
+	case !s.replica:
+		return 0
+	case !s.level:
+		return max(s.replayed, 0)
+	case s.heard > silence:
+		return s.heard
+	}
+	return 0
+}
 
 // learn takes in what the server is. It takes the look's snapshot.
 func (m *Monitor) learn(ctx context.Context, tx pgx.Tx) error {
-	var replica, readOnly bool
-	var lag int64 // microseconds
-	if err := tx.QueryRow(ctx, standing).Scan(&replica, &readOnly, &lag); err != nil {
+	var s standing
+	var heard, replayed int64 // microseconds
+	if err := tx.QueryRow(ctx, `
+		select r, r or current_setting('default_transaction_read_only')::boolean,
+			coalesce(r and w.pid is not null and pg_last_wal_replay_lsn() >= greatest(pg_last_wal_receive_lsn(), w.latest_end_lsn), false),
+			coalesce(extract(epoch from clock_timestamp() - w.last_msg_send_time) * 1000000, 0)::bigint,
+			coalesce(extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()) * 1000000, 0)::bigint
+		from pg_is_in_recovery() r left join pg_stat_wal_receiver w on true`).Scan(&s.replica, &s.readOnly, &s.level, &heard, &replayed); err != nil {
 		return err
 	}
+	s.heard, s.replayed = time.Duration(heard)*time.Microsecond, time.Duration(replayed)*time.Microsecond
 	m.state.mu.Lock()
 	defer m.state.mu.Unlock()
-	m.state.replica, m.state.readOnly, m.state.lag = replica, readOnly, time.Duration(lag)*time.Microsecond
+	m.state.replica, m.state.readOnly, m.state.lag = s.replica, s.readOnly, s.lag()
 	return nil
 }
 
@@ -69,8 +91,8 @@ func (m *Monitor) succeeded(ended time.Time) {
 	}
 }
 
-// why says what an error means for somebody who wants to know how the database is.
-func (m *Monitor) why(err error) string {
+// why says what an error after so long means for somebody who wants to know how the database is.
+func (m *Monitor) why(err error, took time.Duration) string {
 	var refused *pgconn.PgError
 	switch {
 	case errors.As(err, &refused):
@@ -84,6 +106,9 @@ func (m *Monitor) why(err error) string {
 	said := fmt.Sprintf("%s (%s)", refused.Message, refused.Code)
 	switch refused.Code {
 	case "57014":
+		if took < m.config.StatementTimeout {
+			return fmt.Sprintf("%s after %v: somebody cancelled the look; it is tried again", said, took.Round(time.Millisecond))
+		}
 		return fmt.Sprintf("%s after %v; try a longer statement timeout, or an index for the query", said, m.config.StatementTimeout)
 	case "57P01", "57P02":
 		return said + ": the server was stopped, or somebody ended our session; it is tried again"
@@ -96,7 +121,7 @@ func (m *Monitor) why(err error) string {
 }
 
 // Health returns how the database is, from what the looks have found out. It asks nothing, and is ready only while looks are made, by [Monitor.Run] or by
-// those who ask.
+// those who ask: the latest that succeeded may be three intervals ago; while one is under way, and three times as long as the latest at everything took.
 func (m *Monitor) Health() Health {
 	now := m.config.Now()
 	m.state.mu.Lock()
@@ -113,7 +138,10 @@ func (m *Monitor) Health() Health {
 	for _, w := range m.watchers {
 		w.mu.Lock()
 		checked, why, name := w.result.Checked, w.result.Why, w.result.Watch.Name
-		interval := max(m.config.Every, w.interval)
+		tolerated := 3 * max(m.config.Every, w.interval)
+		if w.under != nil {
+			tolerated += min(3*w.parts.cost, m.config.patience())
+		}
 		if (w.failures > 0 || w.interval > m.config.Every) && w.next.After(now) {
 			h.BackingOff = max(h.BackingOff, w.next.Sub(now))
 		}
@@ -124,7 +152,7 @@ func (m *Monitor) Health() Health {
 		switch {
 		case checked.IsZero():
 			h.Ready, h.Why = false, "no look at "+name+" has succeeded yet"
-		case now.Sub(checked) > 3*interval:
+		case now.Sub(checked) > tolerated:
 			h.Ready, h.Why = false, fmt.Sprintf("no look at %s has succeeded since %s", name, checked.UTC().Format(time.RFC3339))
 		}
 		if !h.Ready && why != "" {

@@ -20,16 +20,17 @@ type looker struct {
 	prepare func(ctx context.Context, tx pgx.Tx) error
 	// look looks at what it is about, in the look's transaction.
 	look func(ctx context.Context, tx pgx.Tx, began time.Time) error
-	// done takes in what the look came to, and returns how long to wait for the next one at set times. It is called with mu held.
-	done func(began time.Time, took time.Duration, err error) (pause time.Duration)
+	// done takes in what the look came to, and returns how long to wait for the next one: at set times, and at least, whoever asks. It is called with mu
+	// held.
+	done func(began time.Time, took time.Duration, err error) (pause, least time.Duration)
 
 	mu       sync.Mutex
 	under    chan struct{} // closed when the look under way is over; nil: there is none
 	tried    time.Time     // when the latest look that is over began; zero: there was none
 	next     time.Time     // when the next look at set times is due
-	interval time.Duration // from the beginning of the latest look to next
+	interval time.Duration // from the beginning of the latest look that succeeded to what was next then
 	failures int           // in a row, up to the latest look
-	retry    time.Time     // nobody makes a look before: the latest one failed
+	again    time.Time     // nobody makes a look before: the latest one failed, or it cost a lot and so will the next one
 
 	// These are the look's that is under way.
 	conn      *pgx.Conn
@@ -67,7 +68,7 @@ func (l *looker) settles(asked time.Time, fresh time.Duration) bool {
 	case fresh < 0 || !l.tried.Before(asked.Add(-fresh)):
 		return true
 	}
-	return l.failures > 0 && l.monitor.config.Now().Before(l.retry)
+	return l.monitor.config.Now().Before(l.again)
 }
 
 // begin returns what is closed when the look under way is over. It begins one, if there is none; nil: the monitor has ended. The caller holds mu.
@@ -108,13 +109,15 @@ func (l *looker) run(over chan struct{}) {
 		if err == nil {
 			l.failures = 0
 		}
-		pause := l.done(began, ended.Sub(began), err)
+		pause, least := l.done(began, ended.Sub(began), err)
 		if l.failures > 0 {
 			wait := config.backoff(l.failures)
-			l.retry, pause = ended.Add(wait), max(wait, pause)
+			pause, least = max(wait, pause), max(wait, least)
 		}
-		l.next = ended.Add(pause)
-		l.interval = l.next.Sub(began)
+		l.next, l.again = ended.Add(max(pause, 0)), ended.Add(least)
+		if err == nil {
+			l.interval = l.next.Sub(began)
+		}
 	}
 	l.under = nil
 	close(over)

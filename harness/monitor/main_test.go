@@ -3,6 +3,7 @@ package monitor_test
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -42,8 +43,36 @@ func blocked() monitor.Watch {
 // deadlocks, and that it has a query is true while that is prepared, too.
 const looking = `pid in (select pid from pg_locks where locktype = 'advisory' and not granted)`
 
+// clock is one of a test's own, in whose time all that takes any takes a tick.
+type clock struct {
+	mu   sync.Mutex
+	at   time.Time
+	tick time.Duration
+}
+
+func ticking(tick time.Duration) *clock {
+	return &clock{at: time.Date(2025, 11, 10, 10, 0, 0, 0, time.UTC), tick: tick}
+}
+
+func (c *clock) now() time.Time {
+	c.skip(c.tick)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+func (c *clock) skip(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+}
+
+// open opens a monitor, which looks whenever somebody asks unless the test says otherwise: a query may take long for no reason but the machine's.
 func open(t *testing.T, config monitor.Config) *monitor.Monitor {
 	t.Helper()
+	if config.Share == 0 {
+		config.Share = 1
+	}
 	m, err := monitor.Open(config)
 	require.NoError(t, err)
 	t.Cleanup(m.Close)

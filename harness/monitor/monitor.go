@@ -118,8 +118,9 @@ func (m *Monitor) Watches() []Watch { return slices.Clone(m.config.Watches) }
 // Result returns the result of a look that began no longer than fresh before the call: the latest one, if it did, and otherwise that of a look that is
 // made for all who ask meanwhile. Less than 0: the latest one, of whatever age. The end of ctx ends the waiting, not the look.
 //
-// After a look that failed, none is made for a while, and its result is returned, whatever its age: unknown. The error is [ErrUnknownWatch], or that of
-// ctx.
+// After a look that failed, none is made for a while, and its result is returned, whatever its age: unknown. After a look at everything that took more than
+// 100 ms, where the next one must be at everything too, none is made sooner than [Config.Share] allows, and the latest result is returned. The error is
+// [ErrUnknownWatch], or that of ctx.
 func (m *Monitor) Result(ctx context.Context, name string, fresh time.Duration) (Result, error) {
 	i := slices.IndexFunc(m.watchers, func(w *watcher) bool { return w.watch.Name == name })
 	if i < 0 {
@@ -137,12 +138,15 @@ func (m *Monitor) Result(ctx context.Context, name string, fresh time.Duration) 
 // Indexes returns the indexes that ought to be there as they were when the latest look at them that succeeded began, and that time. Fresh is as for
 // [Monitor.Result]. The error says why the latest look did not succeed, or is that of ctx; what is returned with it is what was seen before.
 func (m *Monitor) Indexes(ctx context.Context, fresh time.Duration) ([]history.Index, time.Time, error) {
-	if err := m.indexes.ask(ctx, fresh); err != nil {
-		return nil, time.Time{}, fmt.Errorf("waiting for a look at the indexes: %w", err)
-	}
+	err := m.indexes.ask(ctx, fresh)
 	m.indexes.mu.Lock()
 	defer m.indexes.mu.Unlock()
-	return slices.Clone(m.found), m.foundAt, m.missed
+	if err == nil {
+		err = m.missed
+	} else {
+		err = fmt.Errorf("waiting for a look at the indexes: %w", err)
+	}
+	return slices.Clone(m.found), m.foundAt, err
 }
 
 func (m *Monitor) lookAtIndexes(ctx context.Context, tx pgx.Tx, began time.Time) error {
@@ -156,12 +160,12 @@ func (m *Monitor) lookAtIndexes(ctx context.Context, tx pgx.Tx, began time.Time)
 	return nil
 }
 
-func (m *Monitor) tookIndexes(_ time.Time, _ time.Duration, err error) time.Duration {
+func (m *Monitor) tookIndexes(_ time.Time, took time.Duration, err error) (pause, least time.Duration) {
 	m.missed = nil
 	if err != nil {
-		m.missed = fmt.Errorf("looking at the indexes: %s", m.why(err))
+		m.missed = fmt.Errorf("looking at the indexes: %s", m.why(err, took))
 	}
-	return 0
+	return 0, 0
 }
 
 // Changes subscribes to what changes from now on, until stop is called, or the monitor ends, which closes the channel. Nobody waits for a subscriber:

@@ -3,6 +3,7 @@ package monitor_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -38,17 +39,20 @@ func TestVerdicts(t *testing.T) {
 	c := connect(t, db.Config("test"))
 	query := func(name, sql string) monitor.Watch { return monitor.Watch{Invariant: "T", Name: name, All: sql} }
 	m := open(t, monitor.Config{
-		Database: db.Config("test"), StatementTimeout: 100 * time.Millisecond,
+		Database: db.Config("test"),
 		Watches: []monitor.Watch{
-			watch(), query("missing", `select * from nowhere`), query("slow", `select pg_sleep(60)`),
-			query("writing", `with w as (delete from slots returning slot) select slot from w`), query("odd", `select 1`),
+			watch(), query("missing", `select * from nowhere`), query("writing", `with w as (delete from slots returning slot) select slot from w`),
+			query("odd", `select 1`),
 		},
 	})
-	require.Len(t, m.Watches(), 5)
+	require.Len(t, m.Watches(), 4)
 	r := look(t, m, "taken-twice")
 	require.Equal(t, history.Held, r.Verdict)
 	require.Equal(t, uint64(1), r.Version)
-	require.Equal(t, uint64(1), look(t, m, "taken-twice").Version, "nothing has changed")
+	again := look(t, m, "taken-twice")
+	require.Equal(t, uint64(1), again.Version, "nothing has changed")
+	require.Equal(t, r.Checked, again.Changed, "and nothing since the first look")
+	require.True(t, again.Checked.After(r.Checked))
 
 	c.take(7, "A", "B")
 	c.take(10, "C", "D", "E")
@@ -72,10 +76,15 @@ func TestVerdicts(t *testing.T) {
 	_, err := json.Marshal(later)
 	require.NoError(t, err)
 
+	slow := open(t, monitor.Config{Database: db.Config("test"), StatementTimeout: 100 * time.Millisecond, Watches: []monitor.Watch{query("slow", `select pg_sleep(60)`)}})
 	for name, says := range map[string]string{
-		"missing": "does not have the schema", "slow": "try a longer statement timeout", "writing": "25006", "odd": "number of field",
+		"missing": "does not have the schema", "slow": "after 100ms; try a longer statement timeout", "writing": "25006", "odd": "number of field",
 	} {
-		r := look(t, m, name)
+		of := m
+		if name == "slow" {
+			of = slow
+		}
+		r := look(t, of, name)
 		require.Equal(t, history.Unknown, r.Verdict)
 		require.Contains(t, r.Why, says)
 		require.Zero(t, r.Checked)
@@ -300,7 +309,8 @@ func TestIndexes(t *testing.T) {
 	c := connect(t, db.Config("test"))
 	m := open(t, monitor.Config{
 		Database: db.Config("test"), Watches: []monitor.Watch{watch()},
-		Indexes: []check.Index{{Schema: "public", Table: "slots", Name: "free", Protects: "T1"}},
+		Indexes:     []check.Index{{Schema: "public", Table: "slots", Name: "free", Protects: "T1"}},
+		LockTimeout: 100 * time.Millisecond, Backoff: time.Millisecond,
 	})
 	found, at, err := m.Indexes(t.Context(), 0)
 	require.NoError(t, err)
@@ -314,6 +324,19 @@ func TestIndexes(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, found[0].Enforcing)
 	until(t, "the connection has ended", func() bool { return c.backends(`true`) == 0 })
+
+	// Where a look does not succeed, or somebody does not wait for it, what was seen before is there all the same.
+	c.exec(`begin; reindex index free`)
+	again, before, err := m.Indexes(t.Context(), 0)
+	require.ErrorContains(t, err, "try again later")
+	require.Equal(t, found, again)
+	require.NotZero(t, before)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	until(t, "a look is begun", func() bool { again, at, err = m.Indexes(ctx, 0); return errors.Is(err, context.Canceled) })
+	require.Equal(t, found, again)
+	require.Equal(t, before, at)
+	c.exec(`rollback`)
 }
 
 // Nothing that is said about a database that cannot be reached has its password, and nobody waits for it again at once.

@@ -23,12 +23,12 @@ type parts struct {
 	watch  Watch
 
 	ended time.Time     // the latest look at everything, or a pass of slices from its beginning; zero: there was none
-	cost  time.Duration // of the latest look at everything
-	owed  bool          // there was no look at everything since the latest one that took too long
-	why   string        // it took too long
+	cost  time.Duration // of the latest look at everything: its queries, and not what it waited for a connection
+	owed  bool          // there was no look at everything since the latest one that took long, and failed
+	why   string        // it failed
 	whole time.Time     // everything was looked at since; zero: not yet
 
-	led   bool      // there is an index that tells what has changed
+	led   bool      // there is an index that tells what has changed, and that was not too much
 	since time.Time // what has changed by then was looked at
 	now   time.Time // what has changed by then will have been
 
@@ -52,9 +52,11 @@ func (p *parts) enough(now time.Time) bool {
 
 // watermark is when the oldest transaction began that is not over: what has been written by others is to be seen, unless it was written in the
 // transaction's first moments by a clock that is behind, or where our role or a replica does not see the transaction; see [Config.Overlap]. A prepared
-// transaction began before it was prepared, but not long before.
+// transaction began before it was prepared, but not long before. A replica has seen what was committed until the latest commit that it has replayed; one
+// that has replayed none since it was started does not say.
 const watermark = `
 select least(clock_timestamp(),
+	case when pg_is_in_recovery() then coalesce(pg_last_xact_replay_timestamp(), 'epoch') end,
 	(select min(xact_start) from pg_stat_activity
 		where pid <> pg_backend_pid() and datname = current_database() and backend_type is distinct from 'autovacuum worker'),
 	(select min(prepared) from pg_prepared_xacts where database = current_database())) - $1 * interval '1 microsecond'`
@@ -90,8 +92,9 @@ func (p *parts) follow(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
-// look looks at what is known to be broken, at what has changed, and at the next slice of the rest. False: that is too much to be worth it.
-func (p *parts) look(ctx context.Context, tx pgx.Tx, t *tally, known []Group, began time.Time) (bool, error) {
+// look looks at what is known to be broken, at what has changed, and at the next slice of the rest. Where more has changed than is worth looking at key by
+// key, it does without, and so do those that follow: from there on it can only become more, until the next look at everything.
+func (p *parts) look(ctx context.Context, tx pgx.Tx, t *tally, known []Group, began time.Time) error {
 	most := p.config.Groups
 	keys := make([]string, 0, len(known)+p.size)
 	for _, g := range known {
@@ -100,19 +103,18 @@ func (p *parts) look(ctx context.Context, tx pgx.Tx, t *tally, known []Group, be
 	if p.led {
 		changed, err := keysOf(ctx, tx, fmt.Sprintf(`select distinct k from (%s) c (k) limit $2`, p.watch.Changed), p.since, most+1)
 		if err != nil {
-			return true, err
+			return err
 		}
-		if len(changed) > most {
-			return false, nil
+		if p.led = len(changed) <= most; p.led {
+			keys = append(keys, changed...)
 		}
-		keys = append(keys, changed...)
 	}
 	var last *string
 	through := false
 	if p.watch.Next != "" {
 		slice, err := keysOf(ctx, tx, p.watch.Next, p.after, p.size)
 		if err != nil {
-			return true, err
+			return err
 		}
 		keys = append(keys, slice...)
 		if through = len(slice) < p.size; !through {
@@ -121,7 +123,7 @@ func (p *parts) look(ctx context.Context, tx pgx.Tx, t *tally, known []Group, be
 	}
 	asked := time.Now()
 	if err := t.read(ctx, tx, p.watch.Some, keys); err != nil {
-		return true, err
+		return err
 	}
 	p.resize(time.Since(asked))
 	if p.after == nil {
@@ -134,7 +136,7 @@ func (p *parts) look(ctx context.Context, tx pgx.Tx, t *tally, known []Group, be
 		}
 	}
 	p.since = p.now
-	return true, nil
+	return nil
 }
 
 // resize makes the next slice take about as long as it ought to. Where everything at once takes too long, slices are all there is, and may have what

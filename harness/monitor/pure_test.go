@@ -19,13 +19,13 @@ func TestPause(t *testing.T) {
 		share float64
 		want  time.Duration
 	}{
-		{0, 0.1, 10 * time.Second},
-		{time.Second, 0.1, 9 * time.Second},
+		{0, 0.1, 0},
 		{2 * time.Second, 0.1, 18 * time.Second},
 		{time.Minute, 0.5, time.Minute},
 		{time.Minute, 1, 0},
+		{time.Minute, 1e-9, 24 * time.Hour},
 	} {
-		require.InDelta(t, test.want, c.pause(test.took, test.share), 1, "%+v", test)
+		require.InDelta(t, test.want, rest(test.took, test.share), 1, "%+v", test)
 	}
 	for failures, want := range map[int]time.Duration{
 		1: 750 * time.Millisecond, 2: 1500 * time.Millisecond, 3: 3 * time.Second, 5: 7500 * time.Millisecond, 1000: 7500 * time.Millisecond,
@@ -58,6 +58,25 @@ func TestEnough(t *testing.T) {
 			test.parts.ended = now.Add(-test.ago)
 		}
 		require.Equal(t, test.want, test.parts.enough(now), name)
+	}
+}
+
+// A replica is not said to be level because it has replayed all that comes through to it.
+func TestLag(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		standing standing
+		want     time.Duration
+	}{
+		"a primary":                           {standing{replayed: time.Hour}, 0},
+		"level, and nothing was written":      {standing{replica: true, level: true, heard: 31 * time.Second, replayed: time.Hour}, 0},
+		"level, and our role does not see it": {standing{replica: true, level: true, replayed: time.Hour}, 0},
+		"level with what was minutes ago":     {standing{replica: true, level: true, heard: 5 * time.Minute, replayed: time.Hour}, 5 * time.Minute},
+		"behind":                              {standing{replica: true, heard: time.Second, replayed: time.Minute}, time.Minute},
+		"cut off, and nothing was replayed":   {standing{replica: true}, 0},
+		"its clock is behind":                 {standing{replica: true, replayed: -time.Second}, 0},
+	} {
+		require.Equal(t, test.want, test.standing.lag(), name)
 	}
 }
 
@@ -123,6 +142,7 @@ func TestKeptBytes(t *testing.T) {
 	kept := 0
 	for _, g := range tally.groups() {
 		kept += len(g.Facts)
+		require.Equal(t, len(g.Facts) < keptBytes/10, g.Bare, "it is said of which there are none")
 	}
 	require.LessOrEqual(t, kept, keptBytes+20*len(nothing))
 	require.Len(t, tally.groups(), 20)

@@ -32,6 +32,7 @@ type Group struct {
 	Members     int
 	First, Last *time.Time      // when the first and the last member began; nil: not known
 	Facts       json.RawMessage // an object
+	Bare        bool            // Facts are left out: of all groups there was more of them than is kept, 8 MiB
 	Since       time.Time       // when the monitor first saw (where there are too many: kept) a group with this key, and has seen one ever since
 }
 
@@ -49,6 +50,7 @@ type Result struct {
 	Partial bool            // the latest look was not at everything; see the package's comment
 	Whole   time.Time       // everything was looked at since; zero: not yet
 	Version uint64          // grows whenever Verdict, Why, Groups, Total or Members change, and never otherwise; 1 is the first
+	Changed time.Time       // when the look began that this version is from; zero: there was none
 }
 
 // Change is a difference between two results of a watch.
@@ -60,12 +62,12 @@ type Change struct {
 
 // Health is how the database is.
 type Health struct {
-	Ready      bool          // the database is connected, and a look at every watch has succeeded, not longer ago than three intervals
+	Ready      bool          // the database is connected, and a look at every watch has succeeded, not too long ago; see [Monitor.Health]
 	Why        string        // it is not ready, for people; empty: it is
 	Connected  bool          // the latest attempt to reach the database succeeded
 	ReadOnly   bool          // the server is in recovery, or its transactions are read only by default: nothing can be repaired there
 	Replica    bool          // the server is in recovery
-	Lag        time.Duration // of a replica behind its primary; 0 where it has replayed all that it receives. Cut off: since its latest commit
+	Lag        time.Duration // of a replica behind its primary, when it was last connected; 0: it is level. Cut off: since its latest commit, or word
 	BackingOff time.Duration // until the next look at set times; 0: nothing is in the way
 	Success    time.Time     // when the latest look that succeeded ended
 }

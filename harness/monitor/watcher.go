@@ -24,6 +24,7 @@ type watcher struct {
 type seen struct {
 	any     bool // the look came so far
 	part    bool
+	cost    time.Duration // its queries
 	groups  []Group
 	total   int
 	members int
@@ -51,13 +52,14 @@ func (w *watcher) lookAt(ctx context.Context, tx pgx.Tx, began time.Time) error 
 	w.mu.Unlock()
 	t := newTally(known, w.monitor.config.Groups, began)
 	w.seen = seen{any: true, part: part, parts: w.parts}
+	asked := w.monitor.config.Now()
 	var err error
-	if w.seen.part {
-		w.seen.part, err = w.seen.parts.look(ctx, tx, t, known, began)
-	}
-	if err == nil && !w.seen.part {
+	if part {
+		err = w.seen.parts.look(ctx, tx, t, known, began)
+	} else {
 		err = w.seen.parts.all(ctx, tx, t, began)
 	}
+	w.seen.cost = w.monitor.config.Now().Sub(asked)
 	w.seen.groups, w.seen.total, w.seen.members = t.groups(), t.total, t.members
 	return err
 }
@@ -68,7 +70,7 @@ func (w *watcher) partial() bool {
 }
 
 // took turns what the look has seen into a result. It holds mu, as its caller says.
-func (w *watcher) took(began time.Time, took time.Duration, err error) time.Duration {
+func (w *watcher) took(began time.Time, took time.Duration, err error) (pause, least time.Duration) {
 	before := w.result
 	r := &w.result
 	r.Tried = began
@@ -77,7 +79,7 @@ func (w *watcher) took(began time.Time, took time.Duration, err error) time.Dura
 	}
 	var broke, healed []Group
 	if err != nil {
-		r.Verdict, r.Why = history.Unknown, w.monitor.why(err)
+		r.Verdict, r.Why = history.Unknown, w.why(took, err)
 	} else {
 		w.parts = w.seen.parts
 		r.Checked, r.Took = began, took
@@ -99,38 +101,53 @@ func (w *watcher) took(began time.Time, took time.Duration, err error) time.Dura
 	}
 	if r.Verdict != before.Verdict || r.Why != before.Why || broke != nil || healed != nil || !same(r.Groups, before.Groups) ||
 		r.Total != before.Total || r.Members != before.Members {
-		r.Version++
+		r.Version, r.Changed = r.Version+1, began
 		w.monitor.changes.publish(Change{Result: *r, Broke: broke, Healed: healed})
 	}
 	return w.pause(took, err)
 }
 
-// pause returns how long after this look the next one at set times is due. What a server that does not answer keeps us waiting is no load on it.
-func (w *watcher) pause(took time.Duration, err error) time.Duration {
-	config, p := &w.monitor.config, &w.parts
-	everything, late := w.seen.any && !w.seen.part, isTimeout(err)
-	w.seen = seen{}
-	switch {
-	case late && everything:
-		p.cost, p.ended, p.owed, p.why = took, w.monitor.config.Now(), true, w.monitor.why(err)
-	case late:
-		p.size = max(p.size/4, leastSlice)
-	case err != nil:
-		return 0 // until the retry
-	case everything:
-		p.cost, p.ended = took, w.monitor.config.Now()
+// why says what an error means; what the look's own queries took is what a timeout is to be compared with.
+func (w *watcher) why(took time.Duration, err error) string {
+	if w.seen.any {
+		took = w.seen.cost
 	}
-	switch {
-	case w.partial() && everything: // looks in part have a share of their own
-		return config.Every - took
-	case w.partial():
-		return config.pause(took, config.Share/2)
-	}
-	return config.pause(took, config.Share)
+	return w.monitor.why(err, took)
 }
 
-// isTimeout reports whether a statement took too long.
-func isTimeout(err error) bool {
+// pause returns how long after this look the next one is due, at set times, and at least, whoever asks. What a server that does not answer keeps us waiting
+// is no load on it, and neither is a lock that is not to be had.
+func (w *watcher) pause(took time.Duration, err error) (pause, least time.Duration) {
+	config, p := &w.monitor.config, &w.parts
+	everything, cost := w.seen.any && !w.seen.part, w.seen.cost
+	late := err != nil && !isLost(err) && !isLocked(err) && cost >= min(cheap, config.StatementTimeout)
+	switch {
+	case late && everything:
+		p.cost, p.ended, p.owed, p.why = cost, config.Now(), true, w.why(took, err)
+	case late:
+		p.size = max(p.size/4, leastSlice)
+	case everything && err == nil:
+		p.cost, p.ended = cost, config.Now()
+	}
+	w.seen = seen{}
+	pause = config.Every - took
+	switch {
+	case err != nil && !late: // until it is tried again
+		return 0, 0
+	case w.partial() && everything: // looks in part have a share of their own
+		return pause, 0
+	case w.partial():
+		return max(pause, rest(cost, config.Share/2)), 0
+	}
+	wait := rest(cost, config.Share)
+	if cost > cheap {
+		least = wait
+	}
+	return max(pause, wait), least
+}
+
+// isLocked reports whether a lock was not to be had in time.
+func isLocked(err error) bool {
 	var refused *pgconn.PgError
-	return errors.As(err, &refused) && refused.Code == "57014"
+	return errors.As(err, &refused) && refused.Code == "55P03"
 }

@@ -3,8 +3,8 @@ package proxy
 import (
 	"crypto/rand"
 	"crypto/subtle"
-	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"time"
 
@@ -69,6 +69,12 @@ func (c *client) identify(h Hello) error {
 	right := true
 	switch config := &c.proxy.config; config.Auth {
 	case Password:
+		if config.TLS != nil && !c.secure {
+			return &refusal{
+				code: "28000", message: "Interlock's proxy takes passwords in clear text on encrypted connections only",
+				try: "try sslmode=require, or --auth scram at the proxy",
+			}
+		}
 		if err := c.say(&pgproto3.AuthenticationCleartextPassword{}); err != nil {
 			return err
 		}
@@ -128,68 +134,71 @@ func (c *client) scram() (right bool, err error) {
 // answer reads the client's next message of an authentication.
 func (c *client) answer(m pgproto3.FrontendMessage) error {
 	message, err := readMessage(c, longest)
-	if err != nil {
-		return err
-	}
-	if message[0] != 'p' || m.Decode(message[5:]) != nil {
+	switch {
+	case err != nil:
+		return broken("password", err)
+	case message[0] == 'X':
+		return errLeft
+	case message[0] != 'p' || m.Decode(message[5:]) != nil:
 		return &refusal{code: "08P01", message: fmt.Sprintf("expected password response, got message type %q", message[0]), try: "try another client"}
 	}
 	return nil
 }
 
-// unbind leads an authentication between the client and a server at an encrypted connection, as long as it lasts, and takes what binds it to that
-// connection off the list of what the server offers.
-func (c *client) unbind(s *wire.Session) error {
-	for offered := false; ; {
+// lead leads an authentication between the client and the server up to what the server asks for, where that is not the client's own business: where
+// it could bind itself to the encrypted connection to the server, and where nothing is asked for, although the client is on another machine.
+func (c *client) lead(s *wire.Session, encrypted bool) error {
+	for {
 		message, err := readMessage(s, longest)
 		if err != nil {
 			return fmt.Errorf("authentication: %w; try --auth scram", err)
 		}
-		asks, over := false, message[0] != 'R'
-		var m pgproto3.AuthenticationSASL
-		if message[0] == 'R' && len(message) >= 9 {
-			switch kind := message[8]; kind {
-			case pgproto3.AuthTypeOk:
-				over = true
-			case pgproto3.AuthTypeSASL:
-				asks = true
-				if m.Decode(message[5:]) == nil && slices.Contains(m.AuthMechanisms, bound) {
-					offered = true
-					m.AuthMechanisms = slices.DeleteFunc(m.AuthMechanisms, func(name string) bool { return name == bound })
-					if message, err = m.Encode(nil); err != nil {
-						return err
-					}
+		var offer pgproto3.AuthenticationSASL
+		if message[0] == 'R' {
+			switch {
+			case (&pgproto3.AuthenticationOk{}).Decode(message[5:]) == nil && !c.local():
+				return &refusal{
+					code: "28000", message: "the server asks for no password where Interlock's proxy connects from, so that everybody who reaches the proxy would be let in",
+					try: "try --auth scram at the proxy, or a method in pg_hba.conf that asks",
 				}
-			case pgproto3.AuthTypeSASLFinal:
-			default:
-				asks = true
+			case encrypted && offer.Decode(message[5:]) == nil && slices.Contains(offer.AuthMechanisms, bound):
+				return c.unbind(s, offer.AuthMechanisms)
 			}
 		}
-		if message[0] == 'v' || message[0] == 'N' { // it goes on after these
-			over = false
-		}
-		if _, err := c.Write(message); err != nil {
+		if err := c.send(message); err != nil {
 			return err
 		}
-		if over {
+		if message[0] != 'v' && message[0] != 'N' { // these come before it
 			return nil
 		}
-		if !asks {
-			continue
-		}
-		reply, err := readMessage(c, longest)
-		if err != nil {
-			return errors.Join(err, s.Close())
-		}
-		var first pgproto3.SASLInitialResponse
-		if offered && reply[0] == 'p' && first.Decode(reply[5:]) == nil && len(first.Data) > 0 && first.Data[0] == 'y' {
-			return errors.Join(&refusal{
-				code: "28000", message: "client and server could bind the password to their connections, which Interlock's proxy is between",
-				try: "try channel_binding=disable in the client's connection string, or --auth scram at the proxy",
-			}, s.Close())
-		}
-		if _, err := s.Write(reply); err != nil {
-			return err
+	}
+}
+
+// local says whether the client is on this machine.
+func (c *client) local() bool {
+	tcp, ok := c.address.(*net.TCPAddr)
+	return !ok || tcp.IP.IsLoopback()
+}
+
+// unbind offers the client what the server does, but for the mechanism that binds the password to a connection, and passes its choice on.
+func (c *client) unbind(s *wire.Session, mechanisms []string) error {
+	others := slices.DeleteFunc(mechanisms, func(name string) bool { return name == bound })
+	if err := c.say(&pgproto3.AuthenticationSASL{AuthMechanisms: others}); err != nil {
+		return err
+	}
+	_ = c.SetReadDeadline(time.Now().Add(greetWithin))
+	reply, err := readMessage(c, longest)
+	if err != nil {
+		return broken("password", err)
+	}
+	_ = c.SetReadDeadline(time.Time{})
+	var first pgproto3.SASLInitialResponse
+	if reply[0] == 'p' && first.Decode(reply[5:]) == nil && len(first.Data) > 0 && first.Data[0] == 'y' {
+		return &refusal{
+			code: "28000", message: "client and server could bind the password to their connections, which Interlock's proxy is between",
+			try: "try channel_binding=disable in the client's connection string, or --auth scram at the proxy",
 		}
 	}
+	_, _ = s.Write(reply) // if the server has left, it has said why
+	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,8 +15,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-pg/interlock/harness/proxy"
@@ -113,6 +117,142 @@ func TestOwnPasswords(t *testing.T) {
 	_, _, err = connect(t, parse(t, b.URL(), func(c *pgx.ConnConfig) { c.User = "somebody" }))
 	require.Contains(t, told(err), `user "somebody" may not connect`)
 	b.refused("somebody")
+}
+
+// TestElsewhere: with the client's own credentials, a client on another machine is not let in as the machine that the proxy is on.
+func TestElsewhere(t *testing.T) {
+	away := notLoopback(t)
+	srv := servertest.Passwords(t, nil)
+	for _, gate := range gates {
+		for _, auth := range []proxy.Auth{proxy.Pass, proxy.SCRAM} {
+			config := proxy.Config{Auth: auth}
+			if auth == proxy.SCRAM {
+				config.Password = "own"
+			}
+			b := newBench(t, srv.Config("", "proxy"), gate, "tcp", config, "0.0.0.0:0")
+			_, _, err := connect(t, parse(t, b.URL()))
+			require.NoError(t, err, "on this machine")
+			elsewhere := parse(t, b.URL(), func(c *pgx.ConnConfig) { c.Host = away })
+			_, _, err = connect(t, elsewhere)
+			if auth == proxy.SCRAM {
+				require.NoError(t, err)
+				continue
+			}
+			require.Contains(t, told(err), "28000")
+			require.Contains(t, told(err), "everybody who reaches the proxy would be let in")
+			b.refused("try --auth scram at the proxy")
+			for _, method := range []string{"scram-sha-256", "md5", "password"} {
+				elsewhere.User, elsewhere.Password = method, "secret "+method
+				_, _, err = connect(t, elsewhere)
+				require.NoError(t, err, method)
+			}
+		}
+	}
+}
+
+// notLoopback returns an address of this machine at which its connections look like another's.
+func notLoopback(t *testing.T) string {
+	all, err := net.InterfaceAddrs()
+	require.NoError(t, err)
+	for _, a := range all {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && n.IP.IsGlobalUnicast() {
+			return n.IP.String()
+		}
+	}
+	t.Skip("this machine has no address but loopback ones; try one with a network")
+	return ""
+}
+
+// TestInClear: a proxy with TLS takes no password that is neither hashed nor encrypted.
+func TestInClear(t *testing.T) {
+	certificate, err := proxy.SelfSigned("127.0.0.1")
+	require.NoError(t, err)
+	b := newBench(t, servertest.Database(t, "").Config("proxy"), wire.Config{}, "tcp", proxy.Config{Auth: proxy.Password, Password: "own", TLS: certificate})
+	_, _, err = connect(t, parse(t, strings.Replace(b.URL(), "sslmode=require", "sslmode=disable", 1)))
+	require.Contains(t, told(err), "28000")
+	b.refused("try sslmode=require")
+	_, _, err = connect(t, parse(t, b.URL()))
+	require.NoError(t, err)
+}
+
+// TestTickets: an authentication whose last word is the server's, as by GSSAPI, is passed on to its end at an encrypted connection too. The server is
+// played: it would need a realm.
+func TestTickets(t *testing.T) {
+	certificate, err := proxy.SelfSigned("127.0.0.1")
+	require.NoError(t, err)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer listener.Close()
+	served := do(func() error {
+		conn, err := listener.Accept()
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		if _, err := io.ReadFull(conn, make([]byte, 8)); err != nil { // whether TLS is taken
+			return err
+		}
+		if _, err := conn.Write([]byte{'S'}); err != nil {
+			return err
+		}
+		inside := tls.Server(conn, certificate)
+		server := pgproto3.NewBackend(inside, inside)
+		if _, err := server.ReceiveStartupMessage(); err != nil {
+			return err
+		}
+		if err := server.SetAuthType(pgproto3.AuthTypeGSS); err != nil {
+			return err
+		}
+		server.Send(&pgproto3.AuthenticationGSS{})
+		for _, token := range []string{"first", "second"} {
+			if err := server.Flush(); err != nil {
+				return err
+			}
+			m, err := server.Receive()
+			if err != nil {
+				return err
+			}
+			if got, ok := m.(*pgproto3.GSSResponse); !ok || string(got.Data) != token {
+				return fmt.Errorf("%#v instead of the %s token", m, token)
+			}
+			server.Send(&pgproto3.AuthenticationGSSContinue{Data: []byte(token)})
+		}
+		server.Send(&pgproto3.AuthenticationOk{})
+		server.Send(&pgproto3.BackendKeyData{ProcessID: 1, SecretKey: []byte("four")})
+		server.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+		if err := server.Flush(); err != nil {
+			return err
+		}
+		_, err = io.Copy(io.Discard, inside)
+		return err
+	})
+	port := listener.Addr().(*net.TCPAddr).Port
+	config := parse(t, fmt.Sprintf("postgres://u@127.0.0.1:%d/d?sslmode=require", port))
+	p, err := proxy.Listen(t.Context(), "tcp", "127.0.0.1:0", proxy.Config{Server: &config.Config, Gate: wire.New(wire.Config{})})
+	require.NoError(t, err)
+	conn, err := net.Dial("tcp", p.Addr().String())
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+	client := pgproto3.NewFrontend(conn, conn)
+	client.Send(&pgproto3.StartupMessage{ProtocolVersion: pgproto3.ProtocolVersion30, Parameters: map[string]string{"user": "u"}})
+	receive := func() pgproto3.BackendMessage {
+		require.NoError(t, client.Flush())
+		m, err := client.Receive()
+		require.NoError(t, err)
+		return m
+	}
+	require.IsType(t, &pgproto3.AuthenticationGSS{}, receive())
+	for _, token := range []string{"first", "second"} {
+		client.Send(&pgproto3.GSSResponse{Data: []byte(token)})
+		require.Equal(t, &pgproto3.AuthenticationGSSContinue{Data: []byte(token)}, receive())
+	}
+	require.IsType(t, &pgproto3.AuthenticationOk{}, receive())
+	require.IsType(t, &pgproto3.BackendKeyData{}, receive())
+	require.IsType(t, &pgproto3.ReadyForQuery{}, receive())
+	require.NoError(t, conn.Close())
+	require.NoError(t, <-served)
+	require.NoError(t, p.Close())
 }
 
 // encrypted starts a server that takes TLS on an address of its own, and returns how to connect there. It has the roles of [servertest.Passwords].

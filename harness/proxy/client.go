@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"time"
 
@@ -29,6 +30,7 @@ type client struct {
 	secure   bool
 	sessions []*wire.Session // that were opened for it; more than one, where there are several hosts
 	at       place           // of what was dialed last
+	from     io.Reader       // what the server says to the client; nil: the session itself
 }
 
 // refusal is what a client is told instead of being served.
@@ -40,14 +42,14 @@ func (r *refusal) Error() string { return r.message + "; " + r.try }
 func (c *client) serve() error {
 	_ = c.SetDeadline(time.Now().Add(greetWithin)) // a connection that takes none is about to fail
 	start, err := c.greet()
-	if errors.Is(err, errLeft) { // it has only looked whether somebody listens
-		return nil
-	}
 	if err == nil {
 		if pid, key, ok := start.cancels(); ok {
 			return c.cancel(pid, key)
 		}
 		err = c.begin(start)
+	}
+	if errors.Is(err, errLeft) { // it has only looked whether somebody listens, or what it is asked for
+		return nil
 	}
 	if err != nil {
 		c.tell(err)
@@ -68,15 +70,15 @@ func (c *client) greet() (packet, error) {
 		switch {
 		case err != nil:
 			return nil, err
-		case p.code() == tlsCode && c.proxy.config.TLS != nil && !c.secure:
-			if _, err := c.Write([]byte{'S'}); err != nil {
+		case p.code() == wire.TLSCode && c.proxy.config.TLS != nil && !c.secure:
+			if err := c.send([]byte{'S'}); err != nil {
 				return nil, err
 			}
 			if err := c.encrypt(c.Conn); err != nil {
 				return nil, err
 			}
-		case p.code() == tlsCode || p.code() == gssCode:
-			if _, err := c.Write([]byte{'N'}); err != nil {
+		case p.code() == wire.TLSCode || p.code() == wire.GSSCode:
+			if err := c.send([]byte{'N'}); err != nil {
 				return nil, err
 			}
 		default:
@@ -131,6 +133,9 @@ func (c *client) begin(start packet) error {
 	if err != nil {
 		return err
 	}
+	if c.from == nil {
+		c.from = s
+	}
 	c.relay(s)
 	if state := s.State(); state.PID == 0 && state.Fatal.Err() {
 		return fmt.Errorf("the server refused it: %s (%s); try the same connection without the proxy", state.Fatal.Message, state.Fatal.SQLState)
@@ -160,7 +165,7 @@ func (c *client) relay(s *wire.Session) {
 	}()
 	buffer := make([]byte, copySize)
 	for {
-		n, err := s.Read(buffer)
+		n, err := c.from.Read(buffer)
 		if n > 0 {
 			if _, err := c.Write(buffer[:n]); err != nil {
 				break
@@ -210,6 +215,11 @@ func (c *client) say(messages ...pgproto3.BackendMessage) error {
 			return err
 		}
 	}
+	return c.send(p)
+}
+
+// send sends bytes to a client that has no session yet.
+func (c *client) send(p []byte) error {
 	_, err := c.Write(p)
-	return err
+	return broken("answering the client", err)
 }

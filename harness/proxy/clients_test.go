@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -17,11 +18,14 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/lib/pq"
 	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-pg/interlock/harness/server/servertest"
+	"github.com/interlock-pg/interlock/harness/wire/wiretest"
 )
 
 // TestPQ: database/sql with lib/pq is told the same on each of the ways.
 func TestPQ(t *testing.T) {
-	eachWay(t, schema, ways, func(t *testing.T, url string) []string {
+	told := eachWay(t, schema, wiretest.SameInAnyOrder, func(t *testing.T, url string) []string {
 		var out lines
 		ctx := t.Context()
 		connector, err := pq.NewConnector(url + "&application_name=conformance")
@@ -112,6 +116,7 @@ func TestPQ(t *testing.T) {
 		out.add("notified %s %s", n.Channel, n.Extra)
 		return out
 	})
+	wiretest.Varied(t, told)
 }
 
 func allOf(err error) string {
@@ -123,107 +128,90 @@ func allOf(err error) string {
 	return fmt.Sprint(err)
 }
 
-// script is for psql.
-const script = `\set VERBOSITY verbose
-\set SHOW_CONTEXT always
-select 1 as one, null as two;
-insert into t (v) values ('a') returning id;
-insert into t (v) values ('a');
-select noisy(2);
-begin; insert into t (v) values ('b'); savepoint s; insert into t (v) values ('b'); rollback to s; commit;
-begin isolation level repeatable read;
-select count(*) from t;
-select 1/0;
-select 1;
-rollback;
-select 1 \; select 2 \; select 1/0;
-insert into late values (1), (1);
-copy t (v) from stdin;
-x
-y
-\.
-copy (select v from t order by v) to stdout;
-\copy t (v) from program 'seq 1 5000'
-\copy t (v) from program 'echo 1'
-select count(*), min(v) from t;
-prepare p as select count(*) from t where id > $1;
-execute p (1);
-\set FETCH_COUNT 100
-select id from t where id < 1000 order by id;
-\unset FETCH_COUNT
-select 'select ' || i from generate_series(1, 3) i \gexec
-listen news;
-notify news, 'payload';
-select v, n from t limit 1 \gdesc
-\echo :SQLSTATE :LAST_ERROR_MESSAGE :ROW_COUNT
-\d t
-\dt
-vacuum t;
-do $$ begin raise warning 'from do'; end $$;
-create table late (id int);
-set application_name = 'psql again';
-\conninfo
-\c
-select current_user, application_name from pg_stat_activity where pid = pg_backend_pid();
-`
-
-// TestPsql: a script tells psql the same on each of the ways.
+// TestPsql: scripts tell psql the same on each of the ways.
 func TestPsql(t *testing.T) {
 	if _, err := exec.LookPath("psql"); err != nil {
 		t.Skip("there is no psql; try: apt-get install postgresql-client")
 	}
-	where := regexp.MustCompile(`(?m)^You are .*$|from server process with PID \d+`) // the same for nobody
-	eachWay(t, schema, ways, func(t *testing.T, url string) []string {
-		psql := exec.CommandContext(t.Context(), "psql", "-X", "-a", "-d", url)
-		psql.Stdin = strings.NewReader(script)
+	scripts, err := filepath.Glob("testdata/psql/*.sql")
+	require.NoError(t, err)
+	arguments := []string{"-X", "-a"}
+	for _, script := range scripts {
+		script, err = filepath.Abs(script)
+		require.NoError(t, err)
+		arguments = append(arguments, "-f", script)
+	}
+	differs := regexp.MustCompile(`(?m)^You are .*$|from server process with PID \d+|lo_\w+ \d+|large object \d+`) // on each way
+	told := eachWay(t, schema, wiretest.Same, func(t *testing.T, url string) []string {
+		psql := exec.CommandContext(t.Context(), "psql", append(arguments, "-c", "select pg_terminate_backend(pg_backend_pid())", "-d", url)...)
+		psql.Dir = t.TempDir()
 		psql.Env = append(os.Environ(), "LC_ALL=C")
-		out, err := psql.CombinedOutput()
-		require.NoError(t, err, string(out))
-		return strings.Split(where.ReplaceAllString(string(out), "…"), "\n")
+		out, _ := psql.CombinedOutput()
+		require.Equal(t, 2, psql.ProcessState.ExitCode(), "%s", out) // its connection was lost in the end
+		return strings.Split(differs.ReplaceAllString(string(out), "…"), "\n")
 	})
+	wiretest.Varied(t, told)
+}
+
+const counters = `create table t (id int primary key, n int not null); insert into t select i, 0 from generate_series(1, 10) i;
+	create table made (id int generated always as identity primary key, v int)`
+
+// pgbench runs scripts, as often as is said, and returns what it has made of the counters.
+func pgbench(t *testing.T, url string, transactions int, arguments ...string) string {
+	program, err := exec.LookPath("pgbench")
+	if err != nil {
+		t.Skip("there is no pgbench; try: apt-get install postgresql-contrib")
+	}
+	arguments = append(arguments, "-n", "-c", "4", "-t", strconv.Itoa(transactions), "--random-seed=7", url)
+	out, err := exec.CommandContext(t.Context(), program, arguments...).CombinedOutput()
+	require.NoError(t, err, string(out))
+	require.Contains(t, string(out), fmt.Sprintf("actually processed: %d/%[1]d\n", 4*transactions))
+	require.Contains(t, string(out), "failed transactions: 0 ")
+	conn, err := pgx.Connect(t.Context(), url)
+	require.NoError(t, err)
+	defer conn.Close(t.Context())
+	var updated, made int
+	require.NoError(t, conn.QueryRow(t.Context(), `select sum(n), (select count(*) from made) from t`).Scan(&updated, &made))
+	return fmt.Sprint(updated, made)
 }
 
 // TestPgbench: pgbench does what it does, in all its modes, on each of the ways.
 func TestPgbench(t *testing.T) {
-	pgbench, err := exec.LookPath("pgbench")
-	if err != nil {
-		t.Skip("there is no pgbench; try: apt-get install postgresql-contrib")
-	}
-	file := filepath.Join(t.TempDir(), "script.sql")
-	require.NoError(t, os.WriteFile(file, []byte(`
-\set id random(1, 10)
-begin;
-update t set n = n + 1 where id = :id;
-select n from t where id = :id \gset
-commit;
-insert into made (v) values (:n);
-`), 0o600))
-	pipeline := filepath.Join(t.TempDir(), "pipeline.sql")
-	require.NoError(t, os.WriteFile(pipeline, []byte(`
-\set id random(1, 10)
-\startpipeline
-update t set n = n + 1 where id = :id;
-insert into made (v) values (0);
-\endpipeline
-`), 0o600))
-	eachWay(t, `create table t (id int primary key, n int not null); insert into t select i, 0 from generate_series(1, 10) i;
-		create table made (id int generated always as identity primary key, v int)`, ways, func(t *testing.T, url string) []string {
-		for _, mode := range []string{"simple", "extended", "prepared"} {
-			files := []string{"-f", file}
-			if mode != "simple" {
-				files = append(files, "-f", pipeline)
-			}
-			arguments := slices.Concat([]string{"-n", "-c", "4", "-t", "20", "-M", mode}, files, []string{url})
-			out, err := exec.CommandContext(t.Context(), pgbench, arguments...).CombinedOutput()
-			require.NoError(t, err, string(out))
-			require.Contains(t, string(out), "actually processed: 80/80")
-			require.Contains(t, string(out), "failed transactions: 0 ")
+	eachWay(t, counters, wiretest.SameInAnyOrder, func(t *testing.T, url string) (did []string) {
+		for _, arguments := range [][]string{
+			{"-M", "simple", "-f", "testdata/pgbench/several.sql"},
+			{"-M", "simple", "-f", "testdata/pgbench/several.sql", "-C"}, // a connection for each transaction
+			{"-M", "extended", "-f", "testdata/pgbench/pipeline.sql"},
+			{"-M", "prepared", "-f", "testdata/pgbench/pipeline.sql"},
+		} {
+			did = append(did, pgbench(t, url, 15, append(arguments, "-f", "testdata/pgbench/block.sql", "-f", "testdata/pgbench/variables.sql")...))
 		}
-		conn, err := pgx.Connect(t.Context(), url)
-		require.NoError(t, err)
-		defer conn.Close(t.Context())
-		var updated, made int
-		require.NoError(t, conn.QueryRow(t.Context(), `select sum(n), (select count(*) from made) from t`).Scan(&updated, &made))
-		return []string{fmt.Sprint(updated, made)}
+		return did
+	})
+}
+
+// TestPgbenchRetries: what cannot be serialized is tried again by pgbench until it can, and nothing else goes wrong.
+func TestPgbenchRetries(t *testing.T) {
+	servertest.Slow(t)
+	same := func(t testing.TB, _, told []wiretest.Told) { // which fails, and when, is nobody's choice
+		for _, line := range slices.Concat(told...) {
+			require.True(t, !strings.HasPrefix(line, "error ") || strings.Contains(line, " Code:40001 ") || strings.Contains(line, " Code:40P01 "), line)
+		}
+	}
+	eachWay(t, counters, same, func(t *testing.T, url string) (did []string) {
+		for _, mode := range []string{"simple", "extended", "prepared"} {
+			did = append(did, pgbench(t, url, 5, "-f", "testdata/pgbench/serializable.sql", "-M", mode, "--max-tries=1000"))
+		}
+		return did
+	})
+}
+
+// TestPgbenchTables: pgbench makes its own tables by COPY, and runs its own transactions on them.
+func TestPgbenchTables(t *testing.T) {
+	servertest.Slow(t)
+	eachWay(t, counters, wiretest.SameInAnyOrder, func(t *testing.T, url string) []string {
+		out, err := exec.CommandContext(t.Context(), "pgbench", "-i", "-I", "dtgvp", "-q", url).CombinedOutput()
+		require.NoError(t, err, string(out))
+		return []string{pgbench(t, url, 10, "-b", "tpcb-like", "-b", "simple-update", "-b", "select-only")}
 	})
 }

@@ -4,7 +4,8 @@
 // # Who authenticates
 //
 // With [Pass], the client's own startup packet goes to the server and the two agree between themselves, by any method that does not bind itself to
-// the connection below it. With [Trust], [Password] and [SCRAM], the proxy authenticates the client, and connects with the user and password of
+// the connection below it. The server takes the proxy for its client: where it asks for nothing because of where the proxy is or who runs it (trust,
+// peer, ident, a certificate), clients on other machines are refused; those on this one have the rights of who runs the proxy. With [Trust], [Password] and [SCRAM], the proxy authenticates the client, and connects with the user and password of
 // [Config].Server. A client then gets the database and the user that the proxy was given, whatever it asks for. Its other parameters, options and
 // the kind of replication it wants go on to the server. It is given protocol 3.0.
 //

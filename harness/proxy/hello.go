@@ -10,6 +10,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/interlock-pg/interlock/harness/wire"
 )
@@ -23,13 +24,9 @@ type Hello struct {
 	Encrypted  bool              // the connection between the client and the proxy is
 }
 
-// The codes in the place of a protocol version, and the longest startup packet that the server takes.
 const (
-	tlsCode        = 80877103
-	gssCode        = 80877104
-	versionThree   = 3 << 16
-	longestStartup = 10000
-	handshake      = 0x16 // what TLS begins with
+	versionThree = 3 << 16
+	handshake    = 0x16 // what TLS begins with
 )
 
 // packet is one that a client sends before the session: it has a length and no type.
@@ -41,19 +38,28 @@ var errEncrypted = errors.New("the client begins with TLS; try sslnegotiation=po
 // errLeft means that a client has left instead of saying more.
 var errLeft = errors.New("the client left")
 
+// broken is what an error means while a connection to a client has no session yet: errLeft, if it is the client that has ended it.
+func broken(doing string, err error) error {
+	switch {
+	case err == nil, errors.As(err, new(*refusal)):
+		return err
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return errLeft
+	}
+	return fmt.Errorf("%s: %w; try another client", doing, err)
+}
+
 // readPacket reads no more than one packet.
 func readPacket(r io.Reader) (packet, error) {
 	p := make(packet, 4)
-	if _, err := io.ReadFull(r, p); errors.Is(err, io.EOF) {
-		return nil, errLeft
-	} else if err != nil {
-		return nil, fmt.Errorf("startup packet: %w; try another client", err)
+	if _, err := io.ReadFull(r, p); err != nil {
+		return nil, broken("startup packet", err)
 	}
 	if p[0] == handshake {
 		return p, errEncrypted
 	}
 	length := binary.BigEndian.Uint32(p)
-	if length < 8 || length > longestStartup {
+	if length < 8 || length > wire.LongestStartup {
 		return nil, &refusal{code: "08P01", message: "invalid length of startup packet", try: "try a client of PostgreSQL 7.4 or later"}
 	}
 	p = append(p, make([]byte, length-4)...)

@@ -3,9 +3,11 @@ package proxy_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -81,6 +83,36 @@ func TestReplication(t *testing.T) {
 		if err == nil && strings.Contains(string(version), fmt.Sprintf(" %d.", srv.Version/10000)) { // it talks to its own version
 			out, err := exec.CommandContext(t.Context(), "pg_basebackup", "-D", t.TempDir(), "-X", "fetch", "-c", "fast", "-d", b.URL()).CombinedOutput()
 			require.NoError(t, err, string(out))
+		}
+	}
+}
+
+// slow is a connection of which every write takes long enough for pgx to read the answer beside it.
+type slow struct{ net.Conn }
+
+func (s slow) Write(p []byte) (int, error) {
+	n, err := s.Conn.Write(p)
+	time.Sleep(30 * time.Millisecond) // twice what pgx waits
+	return n, err
+}
+
+// TestSlowWrites: a connection to the server on which writes took long gives the client all its answers.
+func TestSlowWrites(t *testing.T) {
+	server := servertest.Database(t, "").Config("server")
+	dial := server.DialFunc
+	server.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		return slow{conn}, err
+	}
+	for _, split := range []bool{false, true} {
+		b := newBench(t, server, wire.Config{Split: split, Hold: func(wire.Step) bool { return false }}, "tcp", proxy.Config{Auth: proxy.Trust})
+		conn, err := pgx.ConnectConfig(t.Context(), parse(t, b.URL(), simple))
+		require.NoError(t, err)
+		defer conn.Close(t.Context())
+		for i := range 3 {
+			var n int
+			require.NoError(t, conn.QueryRow(t.Context(), fmt.Sprintf(`select %d`, i)).Scan(&n))
+			require.Equal(t, i, n)
 		}
 	}
 }

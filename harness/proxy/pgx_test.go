@@ -14,6 +14,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-pg/interlock/harness/wire/wiretest"
 )
 
 const schema = `
@@ -40,7 +42,8 @@ func TestPgx(t *testing.T) {
 		pgx.QueryExecModeSimpleProtocol,
 	} {
 		t.Run(mode.String(), func(t *testing.T) {
-			eachWay(t, schema, ways, func(t *testing.T, url string) []string { return talkPgx(t, url, mode) })
+			told := eachWay(t, schema, wiretest.Same, func(t *testing.T, url string) []string { return talkPgx(t, url, mode) })
+			wiretest.Varied(t, told)
 		})
 	}
 }
@@ -194,7 +197,7 @@ func talkPgx(t *testing.T, url string, mode pgx.QueryExecMode) []string {
 
 // TestPool: the connections of a pool are sessions of their own, and come again when they were closed.
 func TestPool(t *testing.T) {
-	eachWay(t, `create table t (id int primary key)`, ways, func(t *testing.T, url string) []string {
+	eachWay(t, `create table t (id int primary key)`, wiretest.SameInAnyOrder, func(t *testing.T, url string) []string {
 		config, err := pgxpool.ParseConfig(url)
 		require.NoError(t, err)
 		config.MaxConns = 4

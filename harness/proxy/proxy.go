@@ -31,7 +31,7 @@ type Auth string
 const (
 	Pass     Auth = "pass"     // the server does: the client's own credentials go there
 	Trust    Auth = "trust"    // nobody does
-	Password Auth = "password" // the proxy asks for the password in clear text
+	Password Auth = "password" // the proxy asks for the password in clear text; where it has TLS, only on encrypted connections
 	SCRAM    Auth = "scram"    // the proxy asks for it by SCRAM-SHA-256
 )
 
@@ -63,7 +63,8 @@ type Config struct {
 	// Name calls a session after what its client said. Nil: by its application_name, or if it has none, by its address.
 	Name func(Hello) string
 
-	// Lost is told of each connection that could not be served, in that connection's goroutine. Nil: nobody is.
+	// Lost is told of each connection that could not be served, in that connection's goroutine. One whose client leaves before it has a session is not
+	// such a connection. Nil: nobody is.
 	Lost func(error)
 }
 
@@ -257,7 +258,9 @@ func (p *Proxy) attend(conn net.Conn) {
 	if c.address.Network() == "unix" {
 		c.address = p.Addr() // at a socket, clients have none
 	}
-	err := c.serve()
+	if err := c.serve(); err != nil {
+		p.lost(fmt.Errorf("client at %s: %w", c.address, err))
+	}
 	_ = c.Close()
 	_ = conn.Close()
 	for _, s := range c.sessions {
@@ -271,9 +274,6 @@ func (p *Proxy) attend(conn net.Conn) {
 		delete(p.sessions, s)
 	}
 	p.mu.Unlock()
-	if err != nil {
-		p.lost(fmt.Errorf("client at %s: %w", c.address, err))
-	}
 }
 
 func (p *Proxy) lost(err error) {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/binary"
@@ -106,13 +107,14 @@ func (c *client) pass(start packet, name string) (*wire.Session, error) {
 	if _, err := s.Write(start); err != nil {
 		return nil, fmt.Errorf("startup packet: %w; try the same connection without the proxy", err)
 	}
-	if _, encrypted := conn.(*tls.Conn); encrypted {
-		return s, c.unbind(s)
+	if _, encrypted := conn.(*tls.Conn); encrypted || !c.local() {
+		return s, c.lead(s, encrypted)
 	}
 	return s, nil
 }
 
-// connect opens a session with the proxy's credentials and what else the client asked for, past its beginning.
+// connect opens a session with the proxy's credentials and what else the client asked for, past its beginning, of which it returns the messages. What follows
+// is read from c.from: since a write that took long, as on a busy machine, a goroutine of pgx's may be reading, and has the first answer to the client.
 func (c *client) connect(h Hello, name string) (s *wire.Session, messages []pgproto3.BackendMessage, err error) {
 	own := &c.proxy.config
 	config := own.Server.Copy()
@@ -135,6 +137,11 @@ func (c *client) connect(h Hello, name string) (s *wire.Session, messages []pgpr
 		messages = append(messages, (*pgproto3.NoticeResponse)(response((*pgconn.PgError)(n))))
 	}
 	config.OnNotification = nil
+	build := config.BuildFrontend
+	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+		c.from = r
+		return build(r, w)
+	}
 	dial, after := config.DialFunc, config.AfterNetConnect
 	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
 		c.dialed(place{network, address})
@@ -170,6 +177,17 @@ func (c *client) connect(h Hello, name string) (s *wire.Session, messages []pgpr
 		messages = append(messages, &pgproto3.ParameterStatus{Name: name, Value: raw.ParameterStatuses[name]})
 	}
 	messages = append(messages, &pgproto3.BackendKeyData{ProcessID: raw.PID, SecretKey: raw.SecretKey}, &pgproto3.ReadyForQuery{TxStatus: raw.TxStatus})
+	var behind []byte // what has come already, as a notice may
+	for raw.Frontend.ReadBufferLen() > 0 {
+		m, err := raw.Frontend.Receive()
+		if err == nil {
+			behind, err = m.Encode(behind)
+		}
+		if err != nil {
+			return nil, nil, errors.Join(unreachable(err), s.Abort())
+		}
+	}
+	c.from = io.MultiReader(bytes.NewReader(behind), c.from)
 	return s, messages, nil
 }
 

@@ -25,6 +25,7 @@ type way struct {
 	name    string
 	gate    *wire.Config // nil: directly
 	held    bool         // steps are released from elsewhere
+	slow    bool         // another is much the same: it is left to make check
 	network string
 	auth    proxy.Auth
 }
@@ -33,9 +34,9 @@ func (w way) String() string { return w.name }
 
 var ways = []way{
 	{name: "direct"},
-	{name: "unheld", gate: &wire.Config{}, network: "tcp", auth: proxy.Pass},
+	{name: "unheld", gate: &wire.Config{}, network: "tcp", auth: proxy.Pass, slow: true},
 	{name: "on a socket", gate: &wire.Config{}, network: "unix", auth: proxy.Trust},
-	{name: "split", gate: &wire.Config{Split: true, Hold: func(wire.Step) bool { return false }}, network: "tcp", auth: proxy.SCRAM},
+	{name: "split", gate: &wire.Config{Split: true, Hold: func(wire.Step) bool { return false }}, network: "tcp", auth: proxy.SCRAM, slow: true},
 	{name: "held", gate: &wire.Config{Split: true}, held: true, network: "tcp", auth: proxy.Password},
 }
 
@@ -49,8 +50,9 @@ type bench struct {
 	lost    []error
 }
 
-// newBench starts a proxy before a database. The configuration needs nothing but what is tested.
-func newBench(t *testing.T, server *pgx.ConnConfig, gate wire.Config, network string, config proxy.Config) *bench {
+// newBench starts a proxy before a database, on this machine's loopback if not at an address that is given. The configuration needs nothing but what is
+// tested.
+func newBench(t *testing.T, server *pgx.ConnConfig, gate wire.Config, network string, config proxy.Config, at ...string) *bench {
 	t.Helper()
 	b := &bench{T: t, gate: wire.New(gate)}
 	config.Server, config.Gate = &server.Config, b.gate
@@ -64,7 +66,7 @@ func newBench(t *testing.T, server *pgx.ConnConfig, gate wire.Config, network st
 			lost(err)
 		}
 	}
-	address := "127.0.0.1:0"
+	address := append(at, "127.0.0.1:0")[0]
 	if network == "unix" {
 		address = filepath.Join(t.TempDir(), ".s.PGSQL.5432")
 	}
@@ -135,16 +137,22 @@ func (b *bench) connections(want int) {
 	}
 }
 
-// eachWay calls talk with the URL of a fresh database for each of the ways, and wants the same lines from all.
-func eachWay(t *testing.T, schema string, ways []way, talk func(t *testing.T, url string) []string) {
+// eachWay calls talk with the URL of a fresh database for each of the ways, and wants the same lines from all, and what its sessions were told to be the
+// same as well.
+func eachWay(
+	t *testing.T, schema string, same func(t testing.TB, want, got []wiretest.Told), talk func(t *testing.T, url string) []string,
+) (direct []wiretest.Told) {
 	template := servertest.Template(t, schema)
-	var direct []string
+	var lines []string
 	for _, w := range ways {
 		ok := t.Run(w.name, func(t *testing.T) {
+			if w.slow {
+				servertest.Slow(t)
+			}
 			db, err := template.Database(t.Context())
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, db.Drop(context.Background())) })
-			url := db.DSN()
+			network, url := "unix", db.DSN()
 			if w.gate != nil {
 				config := proxy.Config{Auth: w.auth, Lost: func(err error) { t.Error(err) }}
 				if w.auth == proxy.Password || w.auth == proxy.SCRAM {
@@ -158,27 +166,31 @@ func eachWay(t *testing.T, schema string, ways []way, talk func(t *testing.T, ur
 					}
 				}
 				b := newBench(t, db.Config("proxy"), gate, w.network, config)
-				url = b.URL()
+				network, url = w.network, b.URL()
 				t.Cleanup(func() { require.Equal(t, gate.Split, steps.Load() > 0) })
 				if w.held {
 					t.Cleanup(wiretest.ReleaseAll(b.gate))
 				}
 			}
-			lines := talk(t, url)
-			require.NotEmpty(t, lines)
+			recorder := wiretest.Record(t, network, url)
+			said := talk(t, recorder.URL())
+			require.NotEmpty(t, said)
+			told := recorder.Told()
 			if w.gate == nil {
-				direct = lines
-			} else {
-				for i := range min(len(direct), len(lines)) {
-					require.Equal(t, direct[i], lines[i], "line %d", i)
-				}
-				require.Len(t, lines, len(direct))
+				lines, direct = said, told
+				return
 			}
+			for i := range min(len(lines), len(said)) {
+				require.Equal(t, lines[i], said[i], "line %d", i)
+			}
+			require.Len(t, said, len(lines))
+			same(t, direct, told)
 		})
 		if !ok && w.gate == nil {
-			return
+			t.FailNow()
 		}
 	}
+	return direct
 }
 
 // lines is what a client was told.

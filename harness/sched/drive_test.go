@@ -26,7 +26,6 @@ func explore(t testing.TB, p program, config sched.Config) found {
 	t.Helper()
 	f := found{outcomes: map[string]int{}}
 	settled := config.Settled
-	config.Clients = len(p.actors)
 	config.Settled = func(r *sched.Run) bool {
 		f.outcomes[r.Result.(string)]++
 		f.schedules = append(f.schedules, schedule(r))

@@ -2,6 +2,7 @@ package sched
 
 import (
 	"math"
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 )
@@ -13,19 +14,24 @@ type sampled struct {
 	again  []int        // runs to be made again
 	ready  map[int]*Run // over, but not settled
 	turn   int          // the run to settle next
-	steps  int          // k; 0: not known yet
+
+	// Of pct: what the runs settled so far have shown.
+	clients map[int]bool
+	longest int   // steps of one
+	within  []int // by i: the steps of the longest of the first 2^i runs
 }
 
 // draw is what one run draws from.
 type draw struct {
 	place  int
 	rng    *rand.Rand
-	priors []int // pct: the priority of each client; the highest goes first
-	points []int // pct: the steps after which the client that took it falls behind, in the order of the priority that it falls to
+	depth  int
+	priors map[int]int // pct: the priority of each client; the highest goes first
+	points []int       // pct: the steps after which the client that took it falls behind, in the order of the priority that it falls to
 }
 
 func newSampled(config Config) *sampled {
-	return &sampled{config: config, ready: map[int]*Run{}, steps: config.Steps}
+	return &sampled{config: config, ready: map[int]*Run{}, clients: map[int]bool{}}
 }
 
 func (x *sampled) next() *Run {
@@ -35,26 +41,29 @@ func (x *sampled) next() *Run {
 		place, x.again = x.again[0], x.again[1:]
 	case x.config.Runs > 0 && x.made == x.config.Runs:
 		return nil
-	case x.config.Strategy == PCT && x.steps == 0 && x.made > 0:
-		return nil // the first run shows how many steps there are
+	case x.config.Strategy == PCT && x.made > 0 && len(x.within) <= x.shown(x.made):
+		return nil // runs before show how many steps there are
 	default:
 		x.made++
 	}
 	d := &draw{place: place, rng: rand.New(rand.NewPCG(uint64(x.config.Seed), uint64(place)))} //nolint:gosec // repeatable on purpose
 	if x.config.Strategy == PCT {
-		// Client priorities are d … d+n−1; the i-th change point lets the client that stands there fall to i.
-		d.priors = d.rng.Perm(x.config.Clients)
-		for i := range d.priors {
-			d.priors[i] += x.config.Depth
+		d.depth, d.priors = x.config.Depth, map[int]int{}
+		steps := x.config.Steps
+		if steps == 0 && place > 0 {
+			steps = x.within[x.shown(place)]
 		}
-		if x.steps > 0 {
+		if steps > 0 {
 			for range x.config.Depth - 1 {
-				d.points = append(d.points, d.rng.IntN(x.steps))
+				d.points = append(d.points, d.rng.IntN(steps))
 			}
 		}
 	}
 	return &Run{plan: d}
 }
+
+// shown returns which entry of within the run at a place goes by: about half of the runs before it, so that it does not wait for those under way.
+func (x *sampled) shown(place int) int { return bits.Len(uint(place+1)) - 2 } //nolint:gosec // from 1
 
 func (x *sampled) pick(r *Run, held []Step) (int, Status) {
 	d := r.plan.(*draw)
@@ -68,17 +77,18 @@ func (x *sampled) pick(r *Run, held []Step) (int, Status) {
 			return best.Client, Running
 		}
 		d.points[i] = -1
-		d.prior(best.Client)
 		d.priors[best.Client] = i + 1
 	}
 }
 
-// prior returns the priority of a client. One that was not announced comes last.
+// prior returns the priority of a client, which is drawn when it is first seen, above those that change points let fall to: they are 1 … d−1.
 func (d *draw) prior(client int) int {
-	for client >= len(d.priors) {
-		d.priors = append(d.priors, -len(d.priors))
+	prior, seen := d.priors[client]
+	if !seen {
+		prior = d.depth + d.rng.IntN(math.MaxInt32) // two of the same are too rare to matter
+		d.priors[client] = prior
 	}
-	return d.priors[client]
+	return prior
 }
 
 func (x *sampled) observe(*Run, Event, int) error { return nil }
@@ -94,16 +104,20 @@ func (x *sampled) settle() *Run {
 	}
 	delete(x.ready, x.turn)
 	x.turn++
-	if x.steps == 0 {
-		x.steps = len(r.Schedule)
+	x.longest = max(x.longest, len(r.Schedule))
+	for client := range r.plan.(*draw).priors {
+		x.clients[client] = true
+	}
+	if x.turn == 1<<len(x.within) {
+		x.within = append(x.within, x.longest)
 	}
 	return r
 }
 
 func (x *sampled) cover(c *Coverage) {
 	c.Finished = x.config.Runs > 0 && x.turn == x.config.Runs
-	if x.config.Strategy == PCT && x.steps > 0 {
-		c.Bound = PCTBound(x.config.Clients, x.steps, x.config.Depth)
+	if x.config.Strategy == PCT && x.longest > 0 {
+		c.Bound = PCTBound(len(x.clients), max(x.longest, x.config.Steps), x.config.Depth)
 	}
 }
 

@@ -22,7 +22,6 @@ const (
 // Config says what to search. Zero values are explained with each field.
 type Config struct {
 	Strategy Strategy
-	Clients  int // how many there are; required for PCT, otherwise 0 will do
 
 	// Rules, Catalog and Watch are for Reduced. Watch has, for each invariant that is looked at after every commit, the relations that it
 	// reads; none: invariants are looked at in the end only.
@@ -33,7 +32,7 @@ type Config struct {
 	Seed  int64 // of Random and PCT
 	Runs  int   // how many runs of Random and PCT; 0: until Stop
 	Depth int   // of the bugs that PCT looks for: d−1 change points a run; 0: 3
-	Steps int   // the most that one run of PCT has, k; 0: as many as its first run had
+	Steps int   // the most that one run of PCT has, k; 0: as many as the longest of those before it had, as far as they are known
 
 	// Preemptions bounds All: orders with more of them are not tried. 0: no bound; negative: none at all.
 	Preemptions int
@@ -82,12 +81,6 @@ type strategy interface {
 func New(config Config) (*Search, error) {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if config.Clients < 0 {
-		bad("clients: %d is negative", config.Clients)
-	}
-	if config.Strategy == PCT && config.Clients == 0 {
-		bad("clients: pct has to know how many there are")
-	}
 	if config.Runs < 0 || config.Depth < 0 || config.Steps < 0 || config.MaxSteps < 0 {
 		bad("runs %d, depth %d, steps %d, max steps %d: none may be negative", config.Runs, config.Depth, config.Steps, config.MaxSteps)
 	}
@@ -172,7 +165,7 @@ type Run struct {
 	last   int   // the client released last; -1: none
 	picked *Step // the step that was picked and of which no event was observed yet
 
-	prefix []int // the choices that are not free
+	prefix []int // the choices that are not free: an earlier run has been through them, but for the last
 	plan   any   // the strategy's own
 }
 
@@ -183,8 +176,17 @@ type Mismatch struct {
 	Held []Step `json:"held"` // by client; none: all clients had ended
 }
 
-// Forced returns how many choices, from the start, are not free: the part of the run that an earlier run has been through.
-func (r *Run) Forced() int { return len(r.prefix) }
+// Diverged reports whether the run went another way than an earlier one that made the same choices, or would have if it ended now: clients that have no
+// step left where there was one are as different as others that have.
+func (r *Run) Diverged() bool {
+	r.search.mu.Lock()
+	defer r.search.mu.Unlock()
+	return r.diverged()
+}
+
+func (r *Run) diverged() bool {
+	return r.Status == Diverged || r.Status == Running && len(r.Schedule) < len(r.prefix) && !r.search.stopped
+}
 
 // Pick returns the client to release, given the step that each client which can run is held at, in any order. False: do not go on; there
 // is nothing to find (see Status), and the clients must be got rid of. A client that waits, or has ended, cannot run and is not given.
@@ -263,7 +265,8 @@ func (r *Run) Observe(e Event) error {
 	return nil
 }
 
-// End says that the run is over: because no client has a step left, or because Pick said so. The result is kept for Settled.
+// End says that the run is over: because no client has a step left, or because Pick said so. The result is kept for Settled. One that has
+// [Run.Diverged] ends the search.
 func (r *Run) End(result any) {
 	s := r.search
 	s.mu.Lock()
@@ -272,7 +275,10 @@ func (r *Run) End(result any) {
 		return
 	}
 	r.over, r.Result = true, result
-	if r.Status == Running {
+	switch {
+	case r.diverged():
+		r.Status = Diverged
+	case r.Status == Running:
 		r.Status = Complete
 	}
 	s.out--

@@ -18,7 +18,6 @@ import (
 func together(t *testing.T, p program, config sched.Config, workers int) ([]string, sched.Coverage) {
 	t.Helper()
 	var settled []string
-	config.Clients = len(p.actors)
 	config.Catalog = catalog(p)
 	config.Settled = func(r *sched.Run) bool {
 		settled = append(settled, fmt.Sprint(r.Number, schedule(r), r.Preemptions, r.Result))
@@ -126,6 +125,82 @@ func TestPCT(t *testing.T) {
 	require.GreaterOrEqual(t, float64(hits)/float64(runs), f.coverage.Bound)
 }
 
+// A client that comes later, as one that a step of another begins, is as likely to go first as any.
+func TestPCTKnowsNobodyBefore(t *testing.T) {
+	t.Parallel()
+	const runs = 300
+	first := map[int]int{} // who went right after the third had come
+	s, err := sched.New(sched.Config{Strategy: sched.PCT, Depth: 1, Seed: 1, Runs: runs, Settled: func(r *sched.Run) bool {
+		first[r.Schedule[1].Client]++
+		return true
+	}})
+	require.NoError(t, err)
+	for r := s.Next(); r != nil; r = s.Next() {
+		left := []int{2, 2}
+		for {
+			var held []sched.Step
+			for client, n := range left {
+				if n > 0 {
+					held = append(held, sched.Step{Client: client, Kind: sched.Statement})
+				}
+			}
+			if held == nil {
+				break
+			}
+			client, ok := r.Pick(held)
+			require.True(t, ok)
+			require.NoError(t, r.Observe(sched.Event{Parts: []sched.Part{{Step: sched.Step{Client: client, Kind: sched.Statement}}}}))
+			if left[client]--; len(left) == 2 {
+				left = append(left, 2)
+			}
+		}
+		r.End(nil)
+	}
+	require.Greater(t, first[2], runs/4)
+	require.Less(t, first[2], runs/2)
+	require.InDelta(t, sched.PCTBound(3, 6, 1), s.Coverage().Bound, 1e-12)
+}
+
+// Runs that are longer than the first count: change points may be anywhere in them.
+func TestPCTFollowsLongerRuns(t *testing.T) {
+	t.Parallel()
+	latest := 0 // step at which somebody was preempted
+	s, err := sched.New(sched.Config{Strategy: sched.PCT, Depth: 2, Seed: 1, Runs: 200, Settled: func(r *sched.Run) bool {
+		for i := 1; i < len(r.Schedule); i++ {
+			if r.Preemptions > 0 && r.Schedule[i].Client != r.Schedule[i-1].Client {
+				latest = max(latest, i)
+			}
+		}
+		return true
+	}})
+	require.NoError(t, err)
+	for n := 0; ; n++ {
+		r := s.Next()
+		if r == nil {
+			break
+		}
+		left := []int{10, 10}
+		if n == 0 {
+			left = []int{1, 1}
+		}
+		for left[0]+left[1] > 0 {
+			var held []sched.Step
+			for client, n := range left {
+				if n > 0 {
+					held = append(held, sched.Step{Client: client, Kind: sched.Statement})
+				}
+			}
+			client, ok := r.Pick(held)
+			require.True(t, ok)
+			require.NoError(t, r.Observe(sched.Event{Parts: []sched.Part{{Step: sched.Step{Client: client, Kind: sched.Statement}}}}))
+			left[client]--
+		}
+		r.End(nil)
+	}
+	require.Greater(t, latest, 8)
+	require.InDelta(t, sched.PCTBound(2, 20, 2), s.Coverage().Bound, 1e-12)
+}
+
 func TestReplay(t *testing.T) {
 	t.Parallel()
 	p := checkThenInsert(2)
@@ -218,6 +293,35 @@ func TestDivergence(t *testing.T) {
 	require.False(t, s.Coverage().Finished)
 }
 
+// Clients that have nothing left to do where an earlier run had: the orders that would have come of it are not taken for tried.
+func TestEarlyEndsDiverge(t *testing.T) {
+	t.Parallel()
+	for _, strategy := range []sched.Strategy{sched.All, sched.Reduced} {
+		s, err := sched.New(sched.Config{Strategy: strategy})
+		require.NoError(t, err)
+		var last *sched.Run
+		for n := 0; ; n++ {
+			r := s.Next()
+			if r == nil {
+				break
+			}
+			require.Less(t, n, 5, strategy)
+			last = r
+			w := newWorld(checkThenInsert(2))
+			for held := w.held(); len(held) > 0 && n < 2; held = w.held() { // from the third run on they are turned away without a step
+				client, ok := r.Pick(held)
+				require.True(t, ok)
+				require.NoError(t, r.Observe(w.release(client)))
+			}
+			r.End(nil)
+		}
+		require.True(t, last.Diverged(), strategy)
+		require.Equal(t, sched.Diverged, last.Status, strategy)
+		require.False(t, s.Coverage().Exhaustive, strategy)
+		require.Equal(t, 2, s.Coverage().Runs, strategy)
+	}
+}
+
 func TestEndlessClientsAreCutShort(t *testing.T) {
 	t.Parallel()
 	for _, strategy := range []sched.Strategy{sched.All, sched.Reduced} {
@@ -257,8 +361,6 @@ func TestConfigErrors(t *testing.T) {
 	_, err := sched.New(sched.Config{Strategy: "guess", Runs: -1})
 	require.ErrorContains(t, err, "guess")
 	require.ErrorContains(t, err, "negative")
-	_, err = sched.New(sched.Config{Strategy: sched.PCT})
-	require.ErrorContains(t, err, "clients")
 }
 
 func TestModes(t *testing.T) {

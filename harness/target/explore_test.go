@@ -44,7 +44,7 @@ invariants:
 	e := explorer(tables)
 	three, ok := w.Contend(3, 1)
 	require.True(t, ok)
-	x, ok, err := e.Counterexample(t.Context(), w, three, "one", config)
+	x, ok, err := e.Counterexample(t.Context(), w, three, "one", explore.Interleaving{}, config)
 	require.NoError(t, err)
 	require.True(t, ok)
 	input, err := w.Decode(x.Round.Input)

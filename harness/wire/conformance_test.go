@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/interlock-pg/interlock/harness/proxy"
 	"github.com/interlock-pg/interlock/harness/server"
 	"github.com/interlock-pg/interlock/harness/server/servertest"
 	"github.com/interlock-pg/interlock/harness/wire"
@@ -47,20 +48,23 @@ type way struct {
 	chunk int // bytes a write; 0: all
 	gate  *wire.Config
 	later bool // steps are held, and released from elsewhere
+	proxy bool // the gate is behind a listener, on the other side of a network
 }
 
 func TestConformance(t *testing.T) {
 	all := scripts(t)
 	require.GreaterOrEqual(t, len(all), 100)
-	ways := []way{ // that without Split nothing is changed, FuzzReader says
-		{name: "gate", gate: &wire.Config{Split: true, Hold: func(wire.Step) bool { return false }}},
-		{name: "gate, held", gate: &wire.Config{Split: true}, chunk: 7, later: true},
-	}
-	if servertest.Thorough() {
-		ways = append(ways, way{name: "gate, by the byte", gate: &wire.Config{Split: true, Hold: func(wire.Step) bool { return false }}, chunk: 1})
-	}
-	if !servertest.Thorough() && !*rewriting {
-		ways = ways[1:]
+	open := &wire.Config{Split: true, Hold: func(wire.Step) bool { return false }}
+	held := &wire.Config{Split: true}
+	ways := []way{{name: "gate, held", gate: held, chunk: 7, later: true}} // that without Split nothing is changed, FuzzReader says
+	switch {
+	case *rewriting:
+		ways = append(ways, way{name: "gate", gate: open})
+	case servertest.Thorough():
+		ways = append(
+			ways, way{name: "gate", gate: open}, way{name: "gate, by the byte", gate: open, chunk: 1}, way{name: "proxy, not split", gate: &wire.Config{}, proxy: true},
+			way{name: "proxy", gate: open, proxy: true}, way{name: "proxy, held", gate: held, chunk: 7, later: true, proxy: true},
+		)
 	}
 	seen := map[string]string{}
 	db := servertest.Database(t, schema)
@@ -72,7 +76,7 @@ func TestConformance(t *testing.T) {
 			direct, _ := s.run(t, db, control, way{name: "direct"})
 			for _, w := range ways {
 				said, steps := s.run(t, db, control, w)
-				if s.differs != "" {
+				if s.differs != "" && w.gate.Split {
 					require.NotEqual(t, direct, said, "%s: no difference any more", w.name)
 				} else {
 					require.Equal(t, transcript(direct), transcript(said), w.name)
@@ -81,7 +85,10 @@ func TestConformance(t *testing.T) {
 				if w.name == "gate" {
 					seen[s.name] = steps
 				}
-				if !*rewriting {
+				switch {
+				case !w.gate.Split:
+					require.Empty(t, steps)
+				case !*rewriting:
 					require.Contains(t, strings.Split(s.steps, " | "), steps, w.name)
 				}
 			}
@@ -119,7 +126,21 @@ func (s script) run(t *testing.T, db *server.Database, control *pgx.Conn, w way)
 		}
 		gate = wire.New(c)
 	}
-	conn := dial(t, config, gate)
+	end := func() error { return nil }
+	if gate != nil {
+		end = gate.Close
+	}
+	var conn net.Conn
+	if w.proxy {
+		p, err := proxy.Listen(t.Context(), "tcp", "127.0.0.1:0", proxy.Config{Server: &config.Config, Gate: gate, Lost: func(err error) { t.Error(err) }})
+		require.NoError(t, err)
+		end = p.Close
+		conn, err = net.Dial("tcp", p.Addr().String())
+		require.NoError(t, err)
+		begin(t, config, conn)
+	} else {
+		conn = dial(t, config, gate)
+	}
 	if w.later {
 		stop := wiretest.ReleaseAll(gate)
 		defer stop()
@@ -129,8 +150,8 @@ func (s script) run(t *testing.T, db *server.Database, control *pgx.Conn, w way)
 	if gate != nil {
 		// What the script leaves undone is done before the next begins.
 		require.NoError(t, gate.Wait(t.Context(), func() bool { return len(gate.Sessions()) == 0 }))
-		require.NoError(t, gate.Close())
 	}
+	require.NoError(t, end())
 	settle(t, control)
 	mu.Lock()
 	defer mu.Unlock()

@@ -20,7 +20,7 @@ type Core struct {
 	segment item // extended messages since the last that ended an item
 	queue   []item
 	spare   []item // for their memory
-	queued  int    // bytes in queue and segment
+	queued  int    // bytes that queue and segment take
 	held    offer
 	tail    tail   // how to end what was executed, before the queue goes on
 	flight  flight // what the server is at
@@ -236,6 +236,7 @@ func (c *Core) ClientGone() {
 		c.closing = true
 		return
 	}
+	c.queued -= len(c.segment.bytes)
 	c.segment = item{}
 	c.push(item{kind: endOfClient})
 	c.pump()
@@ -359,7 +360,7 @@ type Pending struct {
 	ForClient int  // bytes to take
 	Corked    bool // more of these will come, and the client cannot expect them before that
 	ForServer int  // bytes to take
-	Queued    int  // bytes of the client behind a step that is held or under way
+	Queued    int  // bytes of the client behind a step that is held or under way, or that came before the server takes commands
 	Events    int  // to take
 	Close     bool // after these bytes, the connection to the server is to be closed
 	Over      bool // the server will send nothing more
@@ -370,8 +371,8 @@ func (c *Core) Pending() Pending {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	queued := 0
-	if c.held.step.Index > 0 || c.flight.active && !c.copyIn { // else it is the client that is waited for
-		queued = c.queued + len(c.client.partial)
+	if c.stage != talking || c.held.step.Index > 0 || c.flight.active && !c.copyIn { // else it is the client that is waited for
+		queued = c.queued + len(c.client.partial) + len(c.hello)
 	}
 	return Pending{
 		ForClient: len(c.toClient) - c.taken, Corked: c.corked, ForServer: len(c.toServer), Queued: queued,

@@ -33,6 +33,11 @@ type item struct {
 	portal   portal
 }
 
+// itemSize is about what an item takes beside its bytes.
+const itemSize = 128
+
+func (it *item) size() int { return itemSize + len(it.bytes) }
+
 // expectation is an answer that is due: '1', '2', '3' for Parse, Bind and Close complete, 'd' for a description, 'e' for the end of an
 // Execute, 'z' for ReadyForQuery, 'q' for all that comes up to it, 'x' for an error.
 type expectation struct {
@@ -141,6 +146,7 @@ func (c *Core) grow(message []byte, answer byte) {
 
 func (c *Core) endSegment() {
 	if len(c.segment.bytes) > 0 {
+		c.queued += itemSize
 		c.queue = append(c.queue, c.segment)
 	}
 	c.segment = item{}
@@ -155,14 +161,14 @@ func (c *Core) pushMessage(kind itemKind, message []byte) {
 }
 
 func (c *Core) push(it item) {
-	c.queued += len(it.bytes)
+	c.queued += it.size()
 	c.queue = append(c.queue, it)
 }
 
 // pop takes the first item off the queue. Its memory is used again: what is needed of it must have been copied.
 func (c *Core) pop() {
 	it := c.queue[0]
-	c.queued -= len(it.bytes)
+	c.queued -= it.size()
 	copy(c.queue, c.queue[1:])
 	c.queue[len(c.queue)-1] = item{}
 	c.queue = c.queue[:len(c.queue)-1]

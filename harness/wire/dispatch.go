@@ -162,6 +162,7 @@ func (c *Core) launchExtended(it *item) {
 	c.send(it.bytes)
 	f.expect = append(f.expect, it.expect...)
 	if len(c.queue) > 1 && c.queue[1].kind == synchronise && !commits {
+		c.queued -= c.queue[1].size()
 		copy(c.queue[1:], c.queue[2:])
 		c.queue[len(c.queue)-1] = item{}
 		c.queue = c.queue[:len(c.queue)-1]

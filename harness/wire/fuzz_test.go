@@ -95,8 +95,8 @@ func FuzzReader(f *testing.F) {
 				feed(pieces, said[:size])
 				said = said[size:]
 			}
-			fromWhole.take(whole)
-			fromPieces.take(pieces)
+			fromWhole.take(t, whole)
+			fromPieces.take(t, pieces)
 		}
 		if !split {
 			require.True(t, bytes.Equal(client, fromPieces.server), "what the client said went to the server as it was")
@@ -123,7 +123,12 @@ type sides struct {
 	answered       []Event
 }
 
-func (s *sides) take(c *Core) {
+func (s *sides) take(t *testing.T, c *Core) {
+	waiting := len(c.segment.bytes)
+	for i := range c.queue {
+		waiting += c.queue[i].size()
+	}
+	require.Equal(t, waiting, c.queued)
 	p := make([]byte, c.Pending().ForClient)
 	s.client = append(s.client, p[:c.TakeForClient(p)]...)
 	s.server = c.TakeForServer(s.server)

@@ -207,13 +207,19 @@ func dial(t testing.TB, config *pgx.ConnConfig, gate *wire.Gate) net.Conn {
 	if gate != nil {
 		conn = gate.Conn("client", conn)
 	}
+	begin(t, config, conn)
+	return conn
+}
+
+// begin begins a session on a connection.
+func begin(t testing.TB, config *pgx.ConnConfig, conn net.Conn) {
+	t.Helper()
 	parameters := map[string]string{"user": config.User, "database": config.Database}
 	maps.Copy(parameters, config.RuntimeParams)
 	hello, err := (&pgproto3.StartupMessage{ProtocolVersion: pgproto3.ProtocolVersion30, Parameters: parameters}).Encode(nil)
 	require.NoError(t, err)
 	require.NoError(t, converse(conn, hello, 'Z'))
 	require.NoError(t, conn.SetDeadline(time.Time{}))
-	return conn
 }
 
 // play has the conversation and returns what the server said.

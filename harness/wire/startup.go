@@ -8,12 +8,12 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// The codes in the place of a protocol version, and the longest startup packet that the server takes.
+// The codes in the place of a protocol version, of packets that ask for encryption, and the longest startup packet that the server takes.
 const (
+	TLSCode        = 80877103
+	GSSCode        = 80877104
+	LongestStartup = 10000
 	cancelCode     = 80877102
-	tlsCode        = 80877103
-	gssCode        = 80877104
-	longestStartup = 10000
 )
 
 // greet reads packets without a type: they come before the session.
@@ -32,7 +32,7 @@ func (c *Core) greet(p []byte) []byte {
 	switch {
 	case len(c.hello) < 4:
 		return p
-	case uint32At(c.hello, 0) < 8 || uint32At(c.hello, 0) > longestStartup:
+	case uint32At(c.hello, 0) < 8 || uint32At(c.hello, 0) > LongestStartup:
 		c.obscure()
 		return p
 	case len(c.hello) < int(uint32At(c.hello, 0)):
@@ -42,7 +42,7 @@ func (c *Core) greet(p []byte) []byte {
 	c.hello = nil
 	c.sendRaw(packet)
 	switch code := uint32At(packet, 4); {
-	case code == tlsCode || code == gssCode:
+	case code == TLSCode || code == GSSCode:
 		c.stage = negotiating
 	case code == cancelCode:
 		c.stage = opaque

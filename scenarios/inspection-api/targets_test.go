@@ -75,6 +75,14 @@ func TestTargets(t *testing.T) {
 					}
 					require.Equal(t, want.broken, broken)
 					require.NotEmpty(t, cell.Explorations)
+					switch complete := cell.Explorations[0].Complete; {
+					case want.broken != nil:
+						require.Equal(t, history.Violated, cell.Verdict)
+					case complete:
+						require.Equal(t, history.Held, cell.Verdict)
+					default:
+						require.Equal(t, history.Unknown, cell.Verdict, "not every order was run")
+					}
 					for _, searched := range cell.Explorations {
 						require.NotZero(t, searched.Executed)
 						if want.fault == "" {

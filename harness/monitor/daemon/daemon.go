@@ -184,19 +184,18 @@ func (d *Daemon) plan() error {
 	return err
 }
 
-// look looks now, at the indexes too.
+// look looks now, at the indexes too. The error has all that is not known.
 func (d *Daemon) look(ctx context.Context) error {
+	var unknown []error
 	for _, w := range d.config.Watches {
 		r, err := d.monitor.Result(ctx, w.Name, 0)
-		if err != nil {
-			return err
+		if err == nil && r.Verdict == history.Unknown {
+			err = fmt.Errorf("%s: %s", w.Name, r.Why)
 		}
-		if r.Verdict == history.Unknown {
-			return fmt.Errorf("%s: %s", w.Name, r.Why)
-		}
+		unknown = append(unknown, err)
 	}
 	_, _, err := d.monitor.Indexes(ctx, 0)
-	return err
+	return errors.Join(append(unknown, err)...)
 }
 
 // repair repairs once, or plans to, and looks at what has become of it.

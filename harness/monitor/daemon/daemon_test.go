@@ -175,7 +175,7 @@ checks: {every: 50ms, full: 50ms, timeout: 10s}
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{t: t, log: &log{}}
 	d, err := daemon.New(daemon.Config{
-		Settings: s, Database: config, Watches: scenarios.Watches(s.Window), Indexes: scenarios.Indexes(),
+		Settings: s, Database: config, Watches: scenarios.Watches(s.Window), Indexes: scenarios.Indexes(s.Window),
 		Rules: scenarios.RepairRules(s.Window, scenarios.KeepNewest), Tool: history.Tool{Version: "test"}, Log: slog.New(slog.NewTextHandler(r.log, nil)),
 		Listening: func(url string) { listening <- url },
 	})

@@ -92,3 +92,14 @@ func toLoopback(host string) bool {
 	name = strings.TrimSuffix(name, ".")
 	return name == "localhost" || strings.HasSuffix(name, ".localhost")
 }
+
+// proxied reports whether a request came through a proxy, which may let in anybody: most say so. Of those that do not, some speak HTTP/1.0, as nginx does
+// unless it is told otherwise, and no browser.
+func proxied(r *http.Request) bool {
+	for name := range r.Header {
+		if name == "Forwarded" || name == "Via" || name == "X-Real-Ip" || strings.HasPrefix(name, "X-Forwarded-") {
+			return true
+		}
+	}
+	return !r.ProtoAtLeast(1, 1)
+}

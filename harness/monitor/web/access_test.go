@@ -105,6 +105,61 @@ func TestWaysToShowAToken(t *testing.T) {
 	require.Equal(t, 400, ask(t, s, get("/api/invariants?token="+readOnly.Secret).as(readOnly)).Code, "not in an address, which is logged")
 }
 
+// Where nobody needs a token, a proxy on the same machine would let in everybody, addressed to this one as it may be.
+func TestWithoutTokensThroughAProxy(t *testing.T) {
+	open := site(t, newMemory(), func(c *Config) { c.Open, c.Tokens = true, nil })
+	closed := site(t, newMemory(), nil)
+	for _, header := range []string{"Forwarded", "Via", "X-Real-IP", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "x-forwarded-anything"} {
+		w := ask(t, open, get("/", "Host", "127.0.0.1:8080", http.CanonicalHeaderKey(header), "for=198.51.100.7"))
+		require.Equal(t, 421, w.Code, header)
+		require.Contains(t, w.Body.String(), "try giving tokens")
+		require.Equal(t, 200, ask(t, closed, get("/", http.CanonicalHeaderKey(header), "for=198.51.100.7").as(readOnly)).Code, header)
+	}
+	require.Equal(t, 200, ask(t, open, get("/", "Host", "127.0.0.1:8080", "X-Forward", "1")).Code)
+	for minor, want := range []int{421, 200} {
+		r := httptest.NewRequest(http.MethodGet, "http://127.0.0.1:8080/healthz", nil)
+		r.ProtoMinor = minor
+		w := httptest.NewRecorder()
+		open.ServeHTTP(w, r)
+		require.Equal(t, want, w.Code, "HTTP/1.%d", minor)
+	}
+	_, err := New(Config{Source: newMemory(), Open: true, BehindTLS: true})
+	require.ErrorContains(t, err, "try giving tokens")
+}
+
+// Tokens that go over a network in the clear are worth a warning.
+func TestReadableTokens(t *testing.T) {
+	for name, of := range map[string]struct {
+		at     string
+		tls    bool
+		change func(*Config)
+		warned bool
+	}{
+		"in the clear":       {"0.0.0.0:0", false, nil, true},
+		"on this machine":    {"127.0.0.1:0", false, nil, false},
+		"with TLS":           {"0.0.0.0:0", true, nil, false},
+		"behind TLS":         {"0.0.0.0:0", false, func(c *Config) { c.BehindTLS = true }, false},
+		"nobody has a token": {"127.0.0.1:0", false, func(c *Config) { c.Open, c.Tokens = true, nil }, false},
+	} {
+		var log bytes.Buffer
+		s := site(t, newMemory(), func(c *Config) {
+			c.Log = slog.New(slog.NewTextHandler(&log, nil))
+			if of.change != nil {
+				of.change(c)
+			}
+		})
+		listener, err := net.Listen("tcp", of.at)
+		require.NoError(t, err)
+		if of.tls {
+			listener = tls.NewListener(listener, &tls.Config{Certificates: make([]tls.Certificate, 1)})
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		require.NoError(t, s.Serve(ctx, listener), name)
+		require.Equal(t, of.warned, strings.Contains(log.String(), "can read the tokens; try TLS"), "%s: %s", name, log.String())
+	}
+}
+
 func TestConfigTellsOfAllMistakes(t *testing.T) {
 	_, err := New(Config{Tokens: []Token{
 		{Name: "", Role: Read, Secret: "0123456789abcdef"},
@@ -323,7 +378,8 @@ func TestLogsHaveNoSecrets(t *testing.T) {
 	ask(t, s, post("/api/repair", `{"apply":true}`, "Content-Type", "application/json").as(repairing))
 	written := log.String()
 	require.Equal(t, 9, strings.Count(written, "msg=request"))
-	require.Contains(t, written, "msg=repair apply=true token=on-call verdict=\"\" failed=true")
+	require.Contains(t, written, "method=POST path=/api/repair status=503")
+	require.NotContains(t, written, "msg=repair", "whoever makes it logs it")
 	require.Contains(t, written, "method=GET path=/api/monitoring/duplicate-sessions status=200")
 	require.Contains(t, written, "token=prometheus")
 	require.Contains(t, written, "token=on-call")

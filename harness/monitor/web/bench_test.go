@@ -124,7 +124,7 @@ func BenchmarkWritten(b *testing.B) {
 	from.set(sessions, open(1, 50_000)...)
 	r := from.results[sessions]
 	for b.Loop() {
-		_, err := encodeGroups(r, slice{limit: usual}, start, "")
+		_, err := encodeGroups(r, slice{limit: usual}, "")
 		require.NoError(b, err)
 	}
 }

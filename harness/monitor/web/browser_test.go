@@ -3,11 +3,13 @@ package web
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -316,6 +318,49 @@ func TestSignInInABrowser(t *testing.T) {
 		}
 		p.mu.Unlock()
 	}
+}
+
+// Where the stream of events is refused, by us or by somebody in between, the page says that it is not live, and becomes so again; unless nobody may listen.
+func TestLostInABrowser(t *testing.T) {
+	servertest.Slow(t)
+	from := newMemory()
+	now := start
+	var mu sync.Mutex
+	s := site(t, from, func(c *Config) {
+		c.now = func() time.Time { mu.Lock(); defer mu.Unlock(); return now }
+		c.beat = 50 * time.Millisecond
+	})
+	var refused atomic.Int64
+	var broken atomic.Bool
+	base, stop := served(t, s, func(server *http.Server) {
+		server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/api/events" && broken.Load() {
+				refused.Add(1)
+				http.Error(w, "no answer from upstream", http.StatusBadGateway)
+				return
+			}
+			s.ServeHTTP(w, r)
+		})
+	})
+	defer stop()
+	p := browse(chromium(t), t, base, 1280, "light")
+	p.run(chromedp.SendKeys(chromedp.CSS("#token"), readOnly.Secret+kb.Enter))
+	p.live()
+	broken.Store(true)
+	from.hangUp()
+	p.shows(`document.getElementById("live").dataset.live === "lost"`)
+	require.Eventually(t, func() bool { return refused.Load() > 1 }, 30*time.Second, 10*time.Millisecond, "it is tried again, although the browser has given up")
+	require.Equal(t, "lost", eval[string](p, `document.getElementById("live").dataset.live`))
+	from.set(sessions, open(1, 3)...)
+	broken.Store(false)
+	p.live()
+	p.shows(`document.getElementById("verdict").textContent.startsWith("3 groups break S1")`)
+
+	mu.Lock()
+	now = now.Add(sessionLasts)
+	mu.Unlock()
+	p.shows(`document.getElementById("live").dataset.live === "off"`)
+	require.Contains(t, eval[string](p, `document.getElementById("live").textContent`), "sign in again")
 }
 
 // The page is of the same design as the report.

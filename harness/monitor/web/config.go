@@ -59,19 +59,18 @@ type Config struct {
 	Tokens []Token // at least one is required, unless Open
 
 	// Open asks nobody for a token: for listeners on a loopback address only, which [Site.Serve] makes sure of. Requests must then be addressed to a
-	// loopback name or address, so that a page elsewhere cannot have its own name lead here. A token that is sent all the same must be right if there
-	// are any.
+	// loopback name or address, so that a page elsewhere cannot have its own name lead here, and must not look as if they came through a proxy. A token
+	// that is sent all the same must be right if there are any.
 	Open bool
 
 	// PublicHealth and PublicMetrics let anybody ask for /readyz and for /metrics. Nobody needs a token for /healthz, which tells nothing.
 	PublicHealth, PublicMetrics bool
 
 	// BehindTLS says that a proxy in front of the listener speaks TLS: the cookie of a session is then for TLS only, as it is where the listener itself
-	// speaks TLS.
+	// speaks TLS. There must be tokens.
 	BehindTLS bool
 
-	// Fresh is the least age of a look for which somebody who asks may have the database looked at again, and of the indexes, which are looked at for
-	// nobody else. 0: 5 s; negative: whatever its age.
+	// Fresh is the least age of a look for which somebody who asks may have the database looked at again. 0: 5 s; negative: whatever its age.
 	Fresh time.Duration
 
 	// Repair plans a repair, or makes it; an error may be [ErrRefused] or [ErrBusy], and the run is what was done until then. Nil: there is none. It is called at most once at a time, and its context ends with the request.
@@ -98,6 +97,9 @@ func (c Config) resolve() (Config, error) {
 	}
 	if len(c.Tokens) == 0 && !c.Open {
 		wrong = append(wrong, errors.New("no token, and nobody could ask; try giving one, or listening on a loopback address only"))
+	}
+	if len(c.Tokens) == 0 && c.BehindTLS {
+		wrong = append(wrong, errors.New("there is a proxy in front (behind_tls) and no token, so that whoever reaches the proxy could do everything; try giving tokens"))
 	}
 	names, secrets := map[string]bool{}, map[string]bool{}
 	for i, t := range c.Tokens {

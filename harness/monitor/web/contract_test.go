@@ -300,6 +300,7 @@ func TestEveryAnswerOfTheDescription(t *testing.T) {
 		note(usual, 406, with("Accept", "application/pdf"))
 		note(usual, 431, with("X-Long", strings.Repeat("x", mostHead)))
 		note(open, 421, with("Host", "interlock.example.com"))
+		note(open, 421, with("Forwarded", "for=198.51.100.7"))
 		if r.needs != "" {
 			note(usual, 401, question{method: r.method, target: path})
 			limited := site(t, full, nil)
@@ -336,6 +337,17 @@ func TestEveryAnswerOfTheDescription(t *testing.T) {
 	usual.repairing <- struct{}{}
 	note(usual, 409, post("/api/repair", `{"apply":true}`, asJSON...).as(repairing))
 	<-usual.repairing
+	for err, again := range map[error]bool{ErrRefused: false, ErrBusy: true} {
+		refused := site(t, full, func(c *Config) {
+			c.Repair = func(context.Context, bool) (history.Run, error) { return history.Run{}, fmt.Errorf("no: %w", err) }
+		})
+		q := post("/api/repair", `{"apply":true}`, asJSON...).as(repairing)
+		note(refused, 409, q)
+		require.Equal(t, again, ask(t, refused, q).Header().Get("Retry-After") != "", "%v", err)
+	}
+	seenBefore := newMemory()
+	seenBefore.err = errors.New("locked")
+	note(site(t, seenBefore, nil), 200, get("/api/indexes").as(readOnly))
 
 	var missing []string
 	for path, item := range loadContract(t).doc.Paths.Map() {

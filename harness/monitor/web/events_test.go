@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -126,18 +128,54 @@ func TestEvents(t *testing.T) {
 	require.Empty(t, kind)
 }
 
+// deadlines notes until when an answer may take, as it is told.
+type deadlines struct {
+	http.ResponseWriter
+	mu          sync.Mutex
+	read, write []time.Time
+}
+
+func (d *deadlines) Unwrap() http.ResponseWriter { return d.ResponseWriter }
+
+func (d *deadlines) SetReadDeadline(at time.Time) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.read = append(d.read, at)
+	return http.NewResponseController(d.ResponseWriter).SetReadDeadline(at)
+}
+
+func (d *deadlines) SetWriteDeadline(at time.Time) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.write = append(d.write, at)
+	return http.NewResponseController(d.ResponseWriter).SetWriteDeadline(at)
+}
+
 // A stream outlives the times that bound other requests, and ends at once when all is to end.
 func TestStreamsAreNotTimed(t *testing.T) {
 	from := newMemory()
-	s := site(t, from, func(c *Config) { c.beat = 20 * time.Millisecond })
+	s := site(t, from, func(c *Config) { c.beat = time.Millisecond })
+	var told deadlines
 	base, stop := served(t, s, func(server *http.Server) {
-		server.ReadTimeout, server.WriteTimeout = 30*time.Millisecond, 30*time.Millisecond
+		server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			told.ResponseWriter = w
+			s.ServeHTTP(&told, r)
+		})
 	})
 	in := listen(t, client(t), base)
-	for range 20 { // which take more than ten times as long
+	const states = 5
+	for range states {
 		kind, _ := in.next()
 		require.Equal(t, "state", kind)
 	}
+	told.mu.Lock()
+	require.Equal(t, []time.Time{{}}, told.read, "it is not bounded")
+	require.GreaterOrEqual(t, len(told.write), 1+states)
+	for i, at := range told.write {
+		require.Equal(t, i == 0, at.IsZero(), "an event is, each by itself")
+	}
+	require.True(t, slices.IsSortedFunc(told.write, time.Time.Compare))
+	told.mu.Unlock()
 	stop()
 	for kind := "state"; kind != ""; kind, _ = in.next() {
 		require.Equal(t, "state", kind)

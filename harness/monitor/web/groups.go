@@ -5,12 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/interlock-pg/interlock/harness/history"
@@ -24,6 +22,7 @@ type groupView struct {
 	Since    string  `json:"since"`
 	Earliest *string `json:"earliest_start"`
 	Latest   *string `json:"latest_start"`
+	Bare     bool    `json:"facts_left_out,omitempty"`
 }
 
 // groupsView is a page of what breaks an invariant.
@@ -36,6 +35,7 @@ type groupsView struct {
 	Summary   string            `json:"summary"`
 	Total     int               `json:"total"`
 	Members   int               `json:"members"`
+	Kept      int               `json:"kept"` // of the groups
 	Matching  int               `json:"matching"`
 	Groups    []json.RawMessage `json:"groups"`
 	Page      pageView          `json:"page"`
@@ -71,7 +71,7 @@ func momentOf(t time.Time) string {
 
 // encodeGroup writes a group.
 func encodeGroup(g monitor.Group) (json.RawMessage, error) {
-	view := groupView{Key: g.Key, Count: g.Members, Since: momentOf(g.Since), Earliest: moment(g.First), Latest: moment(g.Last)}
+	view := groupView{Key: g.Key, Count: g.Members, Since: momentOf(g.Since), Earliest: moment(g.First), Latest: moment(g.Last), Bare: g.Bare}
 	own, err := json.Marshal(view)
 	if err != nil {
 		return nil, err
@@ -93,14 +93,14 @@ func factsOf(g monitor.Group) map[string]json.RawMessage {
 	if json.Unmarshal(g.Facts, &facts) != nil { // it is no object
 		return nil
 	}
-	for _, name := range []string{"key", "count", "since", "earliest_start", "latest_start"} {
+	for _, name := range []string{"key", "count", "since", "earliest_start", "latest_start", "facts_left_out"} {
 		delete(facts, name)
 	}
 	return facts
 }
 
 // encodeGroups writes a page of a result.
-func encodeGroups(r monitor.Result, s slice, stamp time.Time, why string) ([]byte, error) {
+func encodeGroups(r monitor.Result, s slice, why string) ([]byte, error) {
 	matching := r.Groups
 	if s.any {
 		matching = nil
@@ -112,8 +112,8 @@ func encodeGroups(r monitor.Result, s slice, stamp time.Time, why string) ([]byt
 	}
 	v := groupsView{
 		Invariant: r.Watch.Invariant, Name: r.Watch.Name, Says: r.Watch.Says, Verdict: r.Verdict, Why: why, Summary: summary(r, why),
-		Total: r.Total, Members: r.Members, Matching: len(matching), Groups: []json.RawMessage{}, Version: r.Version, Timestamp: momentOf(stamp),
-		Page: pageView{Limit: s.limit, Offset: s.offset},
+		Total: r.Total, Members: r.Members, Kept: len(r.Groups), Matching: len(matching), Groups: []json.RawMessage{}, Version: r.Version,
+		Timestamp: momentOf(r.Changed), Page: pageView{Limit: s.limit, Offset: s.offset},
 	}
 	from := min(s.offset, len(matching))
 	to := min(from+s.limit, len(matching))
@@ -143,16 +143,16 @@ func plain(v any) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// summary says in one sentence what a look came to.
+// summary says what a look came to.
 func summary(r monitor.Result, why string) string {
 	about := r.Watch.Invariant + " (" + r.Watch.Says + ")"
 	switch {
 	case r.Verdict == history.Held:
 		return "No group breaks " + about + "."
 	case r.Verdict == history.Violated:
-		return broken(r) + " " + about + since(r) + "."
+		return broken(r) + " " + about + since(r) + "." + left(r)
 	case r.Total > 0:
-		return "It is not known whether " + about + " holds: " + why + ". When it last was, " + broken(r) + " it" + since(r) + "."
+		return "It is not known whether " + about + " holds: " + why + ". When it last was, " + broken(r) + " it" + since(r) + "." + left(r)
 	}
 	return "It is not known whether " + about + " holds: " + why + "."
 }
@@ -163,6 +163,23 @@ func broken(r monitor.Result) string {
 		return "1 group of " + count(r.Members, "row") + " breaks"
 	}
 	return count(r.Total, "group") + " of " + count(r.Members, "row") + " break"
+}
+
+// left says what of the groups is not kept, so that nobody can have it here. Empty: all is.
+func left(r monitor.Result) string {
+	says, bare := "", 0
+	for _, g := range r.Groups {
+		if g.Bare {
+			bare++
+		}
+	}
+	if r.Total > len(r.Groups) {
+		says = " Only " + figures(int64(len(r.Groups))) + " of the groups are kept; the others are counted."
+	}
+	if bare > 0 {
+		says += " Of " + count(bare, "group") + " only key, count and times are kept: there is too much to say of all."
+	}
+	return says
 }
 
 // since says since when; of several groups, since the first of them was seen.
@@ -217,7 +234,7 @@ func (s *Site) monitoring(w http.ResponseWriter, q *request) error {
 	}
 	ctx, cancel := context.WithTimeout(q.Context(), patience)
 	defer cancel()
-	result, err := s.config.Source.Result(ctx, q.name, s.fresh(q))
+	result, err := s.config.Source.Result(ctx, q.name, s.fresh(q, latest))
 	if err != nil {
 		return noAnswer("there is no result of " + q.name + " yet: " + s.why(err.Error(), "again, or /readyz for what is in the way"))
 	}
@@ -261,73 +278,4 @@ func unchanged(headers []string, tag string) bool {
 		}
 	}
 	return false
-}
-
-// answers keeps pages that were written already. A page depends on nothing but the version of its result and what was asked for, so it is written once,
-// and its tag names both. Versions begin again when the monitor does, so boot is in the tag too.
-type answers struct {
-	boot string
-	most int // bytes of a version
-	mu   sync.Mutex
-	of   map[string]map[uint64]*written // by the name of the watch, and version
-}
-
-// written is what was written of one version.
-type written struct {
-	stamp time.Time // of all of its pages: when the look began that had this version first
-	pages map[slice]*encoded
-	size  int
-}
-
-type encoded struct {
-	body         []byte
-	etag, length []string
-}
-
-// keptVersions is how many versions of a watch are kept: the newest, for requests that overtake each other.
-const keptVersions = 3
-
-// page returns a page of a result.
-func (a *answers) page(r monitor.Result, s slice, clean func(string) string) (*encoded, error) {
-	stamp, kept := a.kept(r, s)
-	if kept != nil {
-		return kept, nil
-	}
-	body, err := encodeGroups(r, s, stamp, clean(r.Why))
-	if err != nil {
-		return nil, fmt.Errorf("writing the groups of %s: %w", r.Watch.Name, err)
-	}
-	tag := fmt.Sprintf("%s-%d-%d-%d", a.boot, r.Version, s.limit, s.offset)
-	if s.any {
-		tag += "-" + strconv.FormatInt(s.since, 36)
-	}
-	page := &encoded{body: body, etag: []string{`"` + tag + `"`}, length: []string{strconv.Itoa(len(body))}}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if in := a.of[r.Watch.Name][r.Version]; in != nil && in.size+len(body) <= a.most {
-		in.pages[s] = page
-		in.size += len(body) + 256
-	}
-	return page, nil
-}
-
-// kept returns the page if it is there, and the stamp of its version, which is now known at the latest.
-func (a *answers) kept(r monitor.Result, s slice) (time.Time, *encoded) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.of == nil {
-		a.of = map[string]map[uint64]*written{}
-	}
-	versions := a.of[r.Watch.Name]
-	if versions == nil {
-		versions = map[uint64]*written{}
-		a.of[r.Watch.Name] = versions
-	}
-	in := versions[r.Version]
-	if in == nil {
-		in = &written{stamp: r.Checked, pages: map[slice]*encoded{}}
-		versions[r.Version] = in
-		maps.DeleteFunc(versions, func(v uint64, _ *written) bool { return v+keptVersions <= r.Version })
-	}
-	return in.stamp, in.pages[s]
 }

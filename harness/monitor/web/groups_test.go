@@ -19,7 +19,7 @@ import (
 // groupsAnswer is an answer, read back.
 type groupsAnswer struct {
 	Verdict, Why, Summary, Timestamp string
-	Total, Members, Matching         int
+	Total, Members, Kept, Matching   int
 	Groups                           []map[string]any
 	Page                             struct {
 		Limit, Offset int
@@ -186,6 +186,38 @@ func TestTags(t *testing.T) {
 	require.Equal(t, 200, ask(t, restarted, get(target, "If-None-Match", tag).as(readOnly)).Code)
 }
 
+// What is not kept cannot be had, and that is said wherever somebody might look for it.
+func TestWhatIsNotKeptIsSaid(t *testing.T) {
+	from := newMemory()
+	groups := open(1, 300)
+	groups[7].Facts, groups[7].Bare = json.RawMessage(`{}`), true
+	from.set(sessions, groups...)
+	from.change(sessions, func(r *monitor.Result) { r.Total, r.Members = 50_000, 100_000 })
+	s := site(t, from, nil)
+	a, _ := ofGroupsAnswer(t, s, "/api/monitoring/"+sessions)
+	require.Equal(t, []int{50_000, 300, 300, 100}, []int{a.Total, a.Kept, a.Matching, len(a.Groups)})
+	says := "Only 300 of the groups are kept; the others are counted. Of 1 group only key, count and times are kept"
+	require.Contains(t, a.Summary, says)
+	for i, g := range a.Groups {
+		if i == 7 {
+			require.Equal(t, true, g["facts_left_out"])
+		} else {
+			require.NotContains(t, g, "facts_left_out")
+		}
+	}
+	page := ask(t, s, get("/").as(readOnly)).Body.String()
+	require.Contains(t, page, says)
+	require.Contains(t, page, "These are the first 100 of 50,000 groups.")
+	require.Contains(t, page, "As JSON, with all that are kept")
+	require.NotContains(t, page, "with all of them")
+
+	from.set(sessions, open(1, 300)...)
+	a, _ = ofGroupsAnswer(t, s, "/api/monitoring/"+sessions)
+	require.Equal(t, []int{300, 300}, []int{a.Total, a.Kept})
+	require.NotContains(t, a.Summary, "kept")
+	require.Contains(t, ask(t, s, get("/").as(readOnly)).Body.String(), "As JSON, with all of them")
+}
+
 // Pages that are kept have bounds, and one that is not kept is the same when it is written again.
 func TestKeptPagesHaveBounds(t *testing.T) {
 	from := newMemory()
@@ -195,31 +227,69 @@ func TestKeptPagesHaveBounds(t *testing.T) {
 	}
 	from.set(sessions, all...)
 	s := site(t, from, nil)
+	require.LessOrEqual(t, s.answers.most, 8<<20, "there are 60 MB for all, and facts of groups take most of them")
 	s.answers.most = 100_000
 	bodies := map[string]string{}
-	for round := range 2 {
+	for range 2 {
 		for offset := 0; offset < 600; offset += 60 {
 			target := fmt.Sprintf("/api/monitoring/%s?limit=60&offset=%d", sessions, offset)
 			w := httptest.NewRecorder() // not compared with the document: they are long
 			r := httptest.NewRequest(http.MethodGet, target, nil)
 			r.Header.Set("Authorization", "Bearer "+readOnly.Secret)
 			s.ServeHTTP(w, r)
-			body := w.Body.String()
-			if round == 0 {
-				bodies[target] = body
+			if bodies[target] == "" {
+				bodies[target] = w.Body.String()
 			}
-			require.True(t, bodies[target] == body, target)
+			require.True(t, bodies[target] == w.Body.String(), target)
+			require.Contains(t, s.answers.pages, pageKey{sessions, 2, slice{limit: 60, offset: offset}}, "the latest is kept, and others make room for it")
+			require.LessOrEqual(t, s.answers.size, s.answers.most)
+			require.Len(t, s.answers.pages, s.answers.used.Len())
 		}
 		from.again(sessions, time.Minute)
 	}
-	kept := s.answers.of[sessions][2]
-	require.LessOrEqual(t, kept.size, 100_000+1000)
-	require.Len(t, kept.pages, 4)
-	for range 5 {
-		from.set(sessions, open(1, 1)...)
-		ask(t, s, get("/api/monitoring/"+sessions).as(readOnly))
+	require.Len(t, s.answers.pages, 4)
+}
+
+// However many ask for a page at once, it is written once, and takes the room of one.
+func TestAPageIsWrittenOnce(t *testing.T) {
+	const callers = 50
+	a := answers{most: 1 << 20}
+	r := monitor.Result{Watch: monitor.Watch{Name: sessions}, Groups: open(1, 100), Version: 7}
+	begun, write := make(chan struct{}), make(chan struct{})
+	times := 0
+	clean := func(why string) string {
+		times++ // a race, if it is called twice
+		close(begun)
+		<-write
+		return why
 	}
-	require.Len(t, s.answers.of[sessions], keptVersions)
+	pages := make(chan *encoded, callers)
+	ask := func() {
+		page, err := a.page(r, slice{limit: usual}, clean)
+		if err != nil {
+			t.Error(err)
+		}
+		pages <- page
+	}
+	go ask()
+	<-begun
+	for range callers - 1 {
+		go ask()
+	}
+	close(write)
+	first := <-pages
+	for range callers - 1 {
+		require.Same(t, first, <-pages)
+	}
+	require.Equal(t, 1, times)
+	require.Equal(t, pageFrame+len(first.body), a.size)
+
+	// One that cannot be written is tried again by the next.
+	r.Version++
+	require.Panics(t, func() { _, _ = a.page(r, slice{limit: usual}, func(string) string { panic("it cannot") }) })
+	page, err := a.page(r, slice{limit: usual}, func(why string) string { return why })
+	require.NoError(t, err)
+	require.Equal(t, 2*pageFrame+len(first.body)+len(page.body), a.size)
 }
 
 // Nobody waits for a look who does not say so, and how soon one is made again is the server's to say; the page and the metrics never have the database
@@ -240,6 +310,10 @@ func TestHowFresh(t *testing.T) {
 		}
 		require.Equal(t, time.Minute, fresh(&Config{Fresh: time.Minute}, target, "max-age=7"))
 		require.Equal(t, latest, fresh(&Config{Fresh: -1}, target, "no-cache"))
+	}
+	for cache, want := range map[string]time.Duration{"": indexesFresh, "no-cache": 5 * time.Second, "max-age=7": 7 * time.Second} {
+		ask(t, site(t, from, nil), get("/api/indexes", "Cache-Control", cache).as(readOnly))
+		require.Equal(t, want, from.ofIndexes, "%q", cache)
 	}
 	for _, target := range []string{"/", "/metrics", "/api/events"} {
 		require.Equal(t, latest, fresh(&Config{}, target, "no-cache"), target)

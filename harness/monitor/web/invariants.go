@@ -27,6 +27,7 @@ type invariantView struct {
 	Since     *string         `json:"since"`   // the first of the groups was seen
 	Checked   *string         `json:"checked"` // the latest look that succeeded began; nil: none has
 	Tried     *string         `json:"tried"`
+	Whole     *string         `json:"whole"` // everything was looked at since; nil: not yet
 	Took      float64         `json:"took_seconds"`
 	Partial   bool            `json:"partial"`
 	Version   uint64          `json:"version"`
@@ -43,7 +44,7 @@ func (s *Site) viewOf(r monitor.Result) invariantView {
 	why := s.why(r.Why, "")
 	return invariantView{
 		Invariant: r.Watch.Invariant, Name: r.Watch.Name, Says: r.Watch.Says, Verdict: r.Verdict, Why: why, Summary: summary(r, why),
-		Groups: r.Total, Members: r.Members, Since: known(firstSeen(r.Groups)), Checked: known(r.Checked), Tried: known(r.Tried), Took: r.Took.Seconds(),
+		Groups: r.Total, Members: r.Members, Since: known(firstSeen(r.Groups)), Checked: known(r.Checked), Tried: known(r.Tried), Whole: known(r.Whole), Took: r.Took.Seconds(),
 		Partial: r.Partial, Version: r.Version, Address: "/api/monitoring/" + r.Watch.Name,
 	}
 }
@@ -77,14 +78,13 @@ func (s *Site) result(ctx context.Context, w monitor.Watch, fresh, most time.Dur
 	return r
 }
 
-// fresh returns how old an answer may be: of any age, so that nobody waits for a look, unless whoever asks says otherwise.
-func (s *Site) fresh(q *request) time.Duration {
+// fresh returns how old an answer may be: as old as usual, unless whoever asks says otherwise, and waits for a look.
+func (s *Site) fresh(q *request, usual time.Duration) time.Duration {
 	for _, header := range q.Header.Values("Cache-Control") {
 		for directive := range strings.SplitSeq(strings.ToLower(header), ",") {
 			name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
 			seconds, err := strconv.ParseUint(value, 10, 31)
 			switch {
-			case s.config.Fresh < 0:
 			case name == "no-cache":
 				return s.config.Fresh
 			case name == "max-age" && err == nil:
@@ -92,7 +92,7 @@ func (s *Site) fresh(q *request) time.Duration {
 			}
 		}
 	}
-	return latest
+	return usual
 }
 
 func (s *Site) invariants(w http.ResponseWriter, q *request) error {
@@ -100,7 +100,7 @@ func (s *Site) invariants(w http.ResponseWriter, q *request) error {
 	defer cancel()
 	views := []invariantView{}
 	for _, watch := range s.watches {
-		views = append(views, s.viewOf(s.result(ctx, watch, s.fresh(q), patience)))
+		views = append(views, s.viewOf(s.result(ctx, watch, s.fresh(q, latest), patience)))
 	}
 	return answerJSON(w, map[string]any{"invariants": views, "timestamp": momentOf(s.config.now())})
 }
@@ -110,7 +110,7 @@ func (s *Site) invariant(w http.ResponseWriter, q *request) error {
 	if watch == nil {
 		return s.noWatch(q.name, func(w monitor.Watch) string { return "/api/invariants/" + w.Invariant })
 	}
-	return answerJSON(w, s.viewOf(s.result(q.Context(), *watch, s.fresh(q), patience)))
+	return answerJSON(w, s.viewOf(s.result(q.Context(), *watch, s.fresh(q, latest), patience)))
 }
 
 // indexView is how an index is.
@@ -119,18 +119,28 @@ type indexView struct {
 	Size string `json:"size"` // for people
 }
 
+// indexesView is how all of them were.
+type indexesView struct {
+	Indexes   []indexView `json:"indexes"`
+	Why       string      `json:"why,omitempty"` // the latest look did not succeed
+	Timestamp string      `json:"timestamp"`     // when the latest one that did began
+}
+
 func (s *Site) indexes(w http.ResponseWriter, q *request) error {
 	ctx, cancel := context.WithTimeout(q.Context(), patience)
 	defer cancel()
-	found, at, err := s.config.Source.Indexes(ctx, s.config.Fresh)
+	found, at, err := s.config.Source.Indexes(ctx, s.fresh(q, indexesFresh))
+	view := indexesView{Indexes: []indexView{}, Timestamp: momentOf(at)}
 	if err != nil {
-		return noAnswer("the indexes could not be looked at: " + s.why(err.Error(), "again, or /readyz for what is in the way"))
+		view.Why = "the indexes could not be looked at: " + s.why(err.Error(), "again, or /readyz for what is in the way")
 	}
-	views := []indexView{}
+	if at.IsZero() {
+		return noAnswer(view.Why)
+	}
 	for _, i := range found {
-		views = append(views, indexView{i, size(i.Bytes)})
+		view.Indexes = append(view.Indexes, indexView{i, size(i.Bytes)})
 	}
-	return answerJSON(w, map[string]any{"indexes": views, "timestamp": momentOf(at)})
+	return answerJSON(w, view)
 }
 
 // size is a number of bytes as people say it.
@@ -204,7 +214,6 @@ func (s *Site) repair(w http.ResponseWriter, q *request) error {
 		return err
 	}
 	run, err := s.config.Repair(q.Context(), apply)
-	s.config.Log.Info("repair", "apply", apply, "token", q.who.name, "verdict", string(run.Verdict), "failed", err != nil)
 	archived := ""
 	if run.Repair != nil && run.Repair.ID != "" {
 		archived = " (what was done until then is archived as " + run.Repair.ID + ")"

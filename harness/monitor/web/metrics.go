@@ -72,7 +72,7 @@ func (m *metrics) request(pattern, method string, status int, took time.Duration
 type lookCollector struct {
 	site *Site
 
-	groups, rows, verdict, duration, lag, success                *prometheus.Desc
+	groups, rows, verdict, duration, lag, success, whole         *prometheus.Desc
 	present, valid, enforcing, scans, bytes                      *prometheus.Desc
 	ready, connected, readOnly, replicaLag, lastSuccess, backoff *prometheus.Desc
 }
@@ -90,6 +90,7 @@ func newLookCollector(s *Site) *lookCollector {
 		duration:    desc("check_duration_seconds", "How long the latest look that succeeded took.", watch),
 		lag:         desc("check_lag_seconds", "How long ago the latest look that succeeded began.", watch),
 		success:     desc("check_success_timestamp_seconds", "When the latest look that succeeded began.", watch),
+		whole:       desc("check_whole_timestamp_seconds", "Everything was looked at since: what is known of what was not found broken is that old.", watch),
 		present:     desc("index_present", "1: the index is there.", index),
 		valid:       desc("index_valid", "1: the index is valid.", index),
 		enforcing:   desc("index_enforcing", "1: the index keeps what it protects from being broken.", index),
@@ -100,14 +101,14 @@ func newLookCollector(s *Site) *lookCollector {
 		readOnly:    desc("database_read_only", "1: nothing can be written there.", nil),
 		replicaLag:  desc("replica_lag_seconds", "How far a replica is behind its primary.", nil),
 		lastSuccess: desc("last_success_timestamp_seconds", "When the latest look of any kind that succeeded ended.", nil),
-		backoff:     desc("backing_off_seconds", "How long until the next look, where the database could not be reached.", nil),
+		backoff:     desc("backing_off_seconds", "How long until the next look, where one failed, or looks take more than their share of the time.", nil),
 	}
 }
 
 // Describe implements [prometheus.Collector].
 func (c *lookCollector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		c.groups, c.rows, c.verdict, c.duration, c.lag, c.success, c.present, c.valid, c.enforcing, c.scans, c.bytes,
+		c.groups, c.rows, c.verdict, c.duration, c.lag, c.success, c.whole, c.present, c.valid, c.enforcing, c.scans, c.bytes,
 		c.ready, c.connected, c.readOnly, c.replicaLag, c.lastSuccess, c.backoff,
 	} {
 		to <- d
@@ -133,6 +134,9 @@ func (c *lookCollector) Collect(to chan<- prometheus.Metric) {
 		gauge(c.duration, r.Took.Seconds(), w.Invariant, w.Name)
 		gauge(c.lag, max(0, s.config.now().Sub(r.Checked).Seconds()), w.Invariant, w.Name)
 		gauge(c.success, seconds(r.Checked), w.Invariant, w.Name)
+		if !r.Whole.IsZero() {
+			gauge(c.whole, seconds(r.Whole), w.Invariant, w.Name)
+		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
@@ -151,7 +155,7 @@ func (c *lookCollector) Collect(to chan<- prometheus.Metric) {
 	gauge(c.connected, truth(h.Connected))
 	gauge(c.readOnly, truth(h.ReadOnly))
 	gauge(c.backoff, h.BackingOff.Seconds())
-	if h.Replica {
+	if h.Replica && h.Connected {
 		gauge(c.replicaLag, h.Lag.Seconds())
 	}
 	if !h.Success.IsZero() {

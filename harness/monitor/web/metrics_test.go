@@ -7,6 +7,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-pg/interlock/harness/monitor"
 )
 
 func TestMetrics(t *testing.T) {
@@ -30,6 +32,7 @@ func TestMetrics(t *testing.T) {
 		`interlock_check_lag_seconds{invariant="S1",name="duplicate-sessions"} 60`,
 		`interlock_check_lag_seconds{invariant="S2",name="duplicate-schedules"} 120`,
 		`interlock_check_success_timestamp_seconds{invariant="S2",name="duplicate-schedules"} 1.7942976e+09`,
+		`interlock_check_whole_timestamp_seconds{invariant="S1",name="duplicate-sessions"} 1.79429766e+09`,
 		`interlock_index_scans_total{index="idx_inspection_sessions_active_session_per_equipment",protects="S1",table="aedpics.inspection_sessions"} 12034`,
 		`interlock_index_valid{index="inspection_schedules_no_overlap_30min",protects="S2",table="aedpics.inspection_schedules"} 0`,
 		`interlock_ready 1`, `interlock_database_connected 1`, `interlock_last_success_timestamp_seconds`,
@@ -41,6 +44,12 @@ func TestMetrics(t *testing.T) {
 		require.True(t, strings.Contains(text, line), line)
 	}
 	require.NotContains(t, text, "replica_lag", "it is no replica")
+	from.health.Replica, from.health.Lag = true, 90*time.Second
+	require.Contains(t, ask(t, s, get("/metrics").as(readOnly)).Body.String(), "interlock_replica_lag_seconds 90")
+	from.health.Connected = false
+	require.NotContains(t, ask(t, s, get("/metrics").as(readOnly)).Body.String(), "interlock_replica_lag_seconds", "nobody knows how far it is behind by now")
+	from.change(sessions, func(r *monitor.Result) { r.Whole = time.Time{} })
+	require.NotContains(t, ask(t, s, get("/metrics").as(readOnly)).Body.String(), `interlock_check_whole_timestamp_seconds{invariant="S1"`)
 	problems, err := promlint.New(strings.NewReader(text)).Lint()
 	require.NoError(t, err)
 	require.Empty(t, problems)

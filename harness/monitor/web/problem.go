@@ -63,6 +63,9 @@ func (s *Site) clean(text string) string {
 	return passwords.ReplaceAllString(text, "${1}${3}xxxxx${2}${4}")
 }
 
+// hinted is what says already what to try: no part of a word, such as entry.
+var hinted = regexp.MustCompile(`\btry:? `)
+
 // why is what somebody else says is in the way, without secrets, for the middle of a sentence. It ends in what to try, where that is not said yet and
 // there is something.
 func (s *Site) why(says, try string) string {
@@ -70,7 +73,7 @@ func (s *Site) why(says, try string) string {
 	if says == "" && try != "" {
 		says = "nobody says why"
 	}
-	if try != "" && !strings.Contains(says, "try ") && !strings.Contains(says, "try: ") {
+	if try != "" && !hinted.MatchString(says) {
 		says += "; try " + try
 	}
 	return says

@@ -57,7 +57,7 @@ func New(config Config) (*Site, error) {
 	for _, t := range config.Tokens {
 		s.sums = append(s.sums, sha256.Sum256([]byte(t.Secret)))
 	}
-	s.answers.boot, s.answers.most = rand.Text()[:8], 8<<20
+	s.answers.boot, s.answers.most = rand.Text()[:8], 4<<20
 	if s.page, err = newPageMaker(); err != nil {
 		return nil, err
 	}
@@ -90,6 +90,9 @@ func (s *Site) Serve(ctx context.Context, listener net.Listener) error {
 		return errors.Join(fmt.Errorf("web: %s is not on a loopback address, and nobody would be asked for a token; try 127.0.0.1, or giving tokens", listener.Addr()),
 			listener.Close())
 	}
+	if s.readable(listener) {
+		s.config.Log.Warn("whoever is on the way can read the tokens; try TLS, or behind_tls where a proxy in front has it", "at", listener.Addr().String())
+	}
 	server := s.Server()
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(listener) }()
@@ -109,6 +112,16 @@ func (s *Site) Serve(ctx context.Context, listener net.Listener) error {
 		err = errors.Join(err, ended)
 	}
 	return err
+}
+
+// readable reports whether tokens come over a network without TLS, as far as we are told.
+func (s *Site) readable(listener net.Listener) bool {
+	plain, ok := listener.(*net.TCPListener)
+	if !ok || s.config.BehindTLS || len(s.config.Tokens) == 0 {
+		return false
+	}
+	at, ok := plain.Addr().(*net.TCPAddr)
+	return ok && !at.IP.IsLoopback()
 }
 
 // request is one request, and what is known of it.
@@ -162,6 +175,10 @@ func (s *Site) answer(w http.ResponseWriter, q *request) error {
 	}
 	if s.config.Open && !toLoopback(q.Host) {
 		return refuse(http.StatusMisdirectedRequest, "not-here", "This is not that host", "without tokens only this machine is answered; try http://127.0.0.1 or http://localhost")
+	}
+	if s.config.Open && proxied(q.Request) {
+		return refuse(http.StatusMisdirectedRequest, "proxied", "This came through a proxy",
+			"without tokens only this machine is answered, and whoever asks the proxy may be anywhere; try giving tokens, or http://127.0.0.1 without it")
 	}
 	q.route, q.name = find(q.URL.Path)
 	who, wrong := s.identify(q.Request)

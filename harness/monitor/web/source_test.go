@@ -23,10 +23,13 @@ type memory struct {
 	watches []monitor.Watch
 	results map[string]monitor.Result
 	indexes []history.Index
+	at      time.Time // of indexes
 	health  monitor.Health
 	err     error // of indexes
 	heard   map[chan monitor.Change]bool
 	asked   []time.Duration // how fresh
+
+	ofIndexes time.Duration // how fresh, the latest time
 }
 
 var start = time.Date(2026, 11, 10, 8, 0, 0, 0, time.UTC)
@@ -54,7 +57,7 @@ func newMemory() *memory {
 			},
 			{Name: "idx_inspection_schedules_active", Table: "aedpics.inspection_schedules", Present: true, Valid: true, Scans: 0, Bytes: 16384},
 		},
-		health: monitor.Health{Ready: true, Connected: true, Success: start},
+		at: start, health: monitor.Health{Ready: true, Connected: true, Success: start},
 	}
 	m.set(sessions)
 	m.set(schedules)
@@ -70,7 +73,7 @@ func (m *memory) set(name string, groups ...monitor.Group) {
 		Watch: m.watches[slices.IndexFunc(m.watches, func(w monitor.Watch) bool { return w.Name == name })], Verdict: history.Held, Groups: groups,
 		Checked: start.Add(time.Duration(old.Version) * time.Minute), Took: 14 * time.Millisecond, Version: old.Version + 1,
 	}
-	r.Tried = r.Checked
+	r.Tried, r.Whole, r.Changed = r.Checked, r.Checked, r.Checked
 	if len(groups) > 0 {
 		r.Verdict = history.Violated
 	}
@@ -95,11 +98,9 @@ func (m *memory) set(name string, groups ...monitor.Group) {
 
 // fail has the next look at schedules not succeed.
 func (m *memory) fail(why string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	r := m.results[schedules]
-	r.Verdict, r.Why, r.Version = history.Unknown, why, r.Version+1
-	m.results[schedules] = r
+	m.change(schedules, func(r *monitor.Result) {
+		r.Verdict, r.Why, r.Version = history.Unknown, why, r.Version+1
+	})
 }
 
 // forget has no look have succeeded ever.
@@ -107,17 +108,14 @@ func (m *memory) forget() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	clear(m.results)
+	m.indexes, m.at = nil, time.Time{}
 	m.err = errors.New("postgres://monitor:hunter2secret@db/app is not reached")
 	m.health = monitor.Health{Why: "the database is not reached: password=hunter2secret"}
 }
 
 // again has a look come to the same as the one before.
 func (m *memory) again(name string, later time.Duration) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	r := m.results[name]
-	r.Checked = r.Checked.Add(later)
-	m.results[name] = r
+	m.change(name, func(r *monitor.Result) { r.Checked = r.Checked.Add(later) })
 }
 
 func (m *memory) Watches() []monitor.Watch { return m.watches }
@@ -133,10 +131,20 @@ func (m *memory) Result(_ context.Context, name string, fresh time.Duration) (mo
 	return r, nil
 }
 
-func (m *memory) Indexes(context.Context, time.Duration) ([]history.Index, time.Time, error) {
+// change makes of a result what a test says.
+func (m *memory) change(name string, to func(*monitor.Result)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.indexes, start, m.err
+	r := m.results[name]
+	to(&r)
+	m.results[name] = r
+}
+
+func (m *memory) Indexes(_ context.Context, fresh time.Duration) ([]history.Index, time.Time, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ofIndexes = fresh
+	return m.indexes, m.at, m.err
 }
 
 func (m *memory) Health() monitor.Health {

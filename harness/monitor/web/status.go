@@ -38,6 +38,7 @@ type watchView struct {
 	Table                       *tableView // nil: no group breaks it
 	Address                     string
 	Rest                        string // the groups that are not shown; empty: all are
+	All                         string // which of them are at the address
 }
 
 type tableView struct {
@@ -90,6 +91,7 @@ func (s *Site) status(q *request) statusView {
 		v.Watches = append(v.Watches, watchView{
 			ID: r.Watch.Name, Title: r.Watch.Invariant + ": " + r.Watch.Says, Tone: toneOf(r.Verdict), Mark: mark, Word: word,
 			Says: s.found(r), Table: groupsTable(r), Address: "api/monitoring/" + r.Watch.Name, Rest: rest(r),
+			All: yes(r.Total > len(r.Groups), "all that are kept", "all of them"),
 		})
 	}
 	v.State = strings.Join(versions, " ")
@@ -174,13 +176,24 @@ func list(words []string) string {
 func (s *Site) found(r monitor.Result) string {
 	switch {
 	case r.Verdict == history.Held:
-		return "No group breaks it."
+		return "No group breaks it." + whole(r)
 	case r.Verdict == history.Violated:
-		return broken(r) + " it" + since(r) + "."
+		return broken(r) + " it" + since(r) + "." + left(r) + whole(r)
 	case r.Total > 0:
-		return "It is not known: " + s.why(r.Why, "") + ". When it last was, " + broken(r) + " it" + since(r) + "."
+		return "It is not known: " + s.why(r.Why, "") + ". When it last was, " + broken(r) + " it" + since(r) + "." + left(r)
 	}
 	return "It is not known: " + s.why(r.Why, "") + "."
+}
+
+// whole says how old that is what the latest look was not at. Empty: it was at everything.
+func whole(r monitor.Result) string {
+	switch {
+	case !r.Partial:
+		return ""
+	case r.Whole.IsZero():
+		return " Not everything was looked at yet."
+	}
+	return " The latest look was at a part; everything was looked at since " + spoken(r.Whole) + "."
 }
 
 // note says of one watch what it watches and how it is.
@@ -223,8 +236,9 @@ func (s *Site) health(h monitor.Health) [][2]string {
 		{"Database", yes(h.Connected, "reached at the latest attempt", "not reached at the latest attempt")},
 	}
 	switch {
+	case !h.Connected: // what it was, it may not be any more
 	case h.Replica:
-		facts = append(facts, [2]string{"Server", "a replica, " + yes(h.Lag == 0, "which has replayed all that it received", history.Duration(h.Lag).Short()+" behind its primary")})
+		facts = append(facts, [2]string{"Server", "a replica, " + yes(h.Lag == 0, "level with its primary", history.Duration(h.Lag).Short()+" behind its primary")})
 	case h.ReadOnly:
 		facts = append(facts, [2]string{"Server", "its transactions are read only: nothing can be repaired there"})
 	default:
@@ -236,7 +250,8 @@ func (s *Site) health(h monitor.Health) [][2]string {
 	}
 	facts = append(facts, [2]string{"Latest look that succeeded", success})
 	if h.BackingOff > 0 {
-		facts = append(facts, [2]string{"Next look", "in " + history.Duration(h.BackingOff).Short() + ": the database could not be reached"})
+		why := yes(h.Connected, "a look failed, or they take more than their share of the time", "the database could not be reached")
+		facts = append(facts, [2]string{"Next look", "in " + history.Duration(h.BackingOff).Short() + ": " + why})
 	}
 	return facts
 }

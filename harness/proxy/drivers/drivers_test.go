@@ -4,15 +4,14 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-pg/interlock/harness/proxy"
@@ -35,41 +34,46 @@ func TestNode(t *testing.T) {
 	dir := node(t)
 	for _, driver := range []string{"pg", "postgres", "prisma", "knex", "sequelize", "drizzle", "typeorm"} {
 		t.Run(driver, func(t *testing.T) {
-			alike(t, 25, func(url string) *exec.Cmd {
+			lines := alike(t, 25, wiretest.SameInAnyOrder, func(url string) *exec.Cmd { // they have pools
 				cmd := exec.CommandContext(t.Context(), "node", "--no-warnings", "talk.mjs", driver, url)
 				cmd.Dir = dir
 				return cmd
 			})
+			require.Contains(t, lines[len(lines)-1], `"message":"notice 2"`, "what the driver makes of notices")
 		})
 	}
 }
 
-// alike wants a program to print the same lines, and some, whether it is given the URL of a fresh database itself, or of the proxy before one, with
-// nothing split, with nothing held, or with each step released from elsewhere.
-func alike(t *testing.T, least int, program func(url string) *exec.Cmd) {
+// alike wants a program to print the same lines, and some, and its sessions to be told the same, whether it connects to a fresh database itself, or to the
+// proxy before one, with nothing split, with nothing held, or with each step released from elsewhere.
+func alike(
+	t *testing.T, least int, same func(t testing.TB, want, got []wiretest.Told), program func(url string) *exec.Cmd,
+) (lines []string) {
 	t.Helper()
 	servertest.Slow(t)
-	address := servertest.Loopback(t)
-	srv := servertest.Passwords(t, map[string]string{"listen_addresses": address})
-	template, err := srv.Template(t.Context(), func(ctx context.Context, config *pgx.ConnConfig) error {
-		conn, err := pgx.ConnectConfig(ctx, config)
-		if err != nil {
-			return err
-		}
-		defer conn.Close(ctx)
-		_, err = conn.Exec(ctx, schema, pgx.QueryExecModeSimpleProtocol)
-		return err
-	})
-	require.NoError(t, err)
-	talk := func(t *testing.T, gate *wire.Config, held bool) []string {
+	template := servertest.Template(t, schema)
+	talk := func(t *testing.T, gate *wire.Config, held bool) ([]string, []wiretest.Told) {
 		db, err := template.Database(t.Context())
 		require.NoError(t, err)
 		defer func() { require.NoError(t, db.Drop(context.Background())) }()
-		config := db.Config("proxy")
-		config.Host = address
-		url := fmt.Sprintf("postgres://%s@%s:%d/%s?sslmode=disable", config.User, address, config.Port, config.Database)
+		url := db.DSN()
 		if gate != nil {
+			var steps, holds atomic.Int64
+			gate.Events = func(e wire.Event) {
+				switch e.Kind {
+				case wire.Held:
+					holds.Add(1)
+				case wire.Answered:
+					steps.Add(1)
+				}
+			}
+			defer func() {
+				require.Equal(t, gate.Split, steps.Load() > 0)
+				require.Equal(t, held, holds.Load() > 0)
+			}()
 			g := wire.New(*gate)
+			config := db.Config("proxy")
+			delete(config.RuntimeParams, "application_name") // which clients without one would get
 			p, err := proxy.Listen(t.Context(), "tcp", "127.0.0.1:0", proxy.Config{
 				Server: &config.Config, Gate: g, Auth: proxy.SCRAM, User: "app", Password: "secret", Lost: func(err error) { t.Error(err) },
 			})
@@ -80,17 +84,19 @@ func alike(t *testing.T, least int, program func(url string) *exec.Cmd) {
 				defer wiretest.ReleaseAll(g)()
 			}
 		}
-		cmd := program(url)
+		recorder := wiretest.Record(t, "tcp", url)
+		cmd := program(recorder.URL())
 		cmd.Env = append(os.Environ(), "TZ=UTC", "LC_ALL=C.UTF-8")
 		var complaints strings.Builder
 		cmd.Stderr = &complaints
 		out, err := cmd.Output()
 		require.NoError(t, err, "%s%s", out, &complaints)
-		return strings.Split(strings.TrimSpace(string(out)), "\n")
+		return strings.Split(strings.TrimSpace(string(out)), "\n"), recorder.Told()
 	}
-	direct := talk(t, nil, false)
-	t.Log(strings.Join(direct, "\n"))
-	require.GreaterOrEqual(t, len(direct), least)
+	lines, direct := talk(t, nil, false)
+	t.Log(strings.Join(lines, "\n"))
+	require.GreaterOrEqual(t, len(lines), least)
+	wiretest.Varied(t, direct)
 	for name, w := range map[string]struct {
 		gate wire.Config
 		held bool
@@ -100,13 +106,15 @@ func alike(t *testing.T, least int, program func(url string) *exec.Cmd) {
 		"held":   {gate: wire.Config{Split: true}, held: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			lines := talk(t, &w.gate, w.held)
-			for i := range min(len(direct), len(lines)) {
-				require.Equal(t, direct[i], lines[i])
+			said, told := talk(t, &w.gate, w.held)
+			for i := range min(len(lines), len(said)) {
+				require.Equal(t, lines[i], said[i])
 			}
-			require.Len(t, lines, len(direct))
+			require.Len(t, said, len(lines))
+			same(t, direct, told)
 		})
 	}
+	return lines
 }
 
 // node installs the drivers, once for what package-lock.json says, and returns where.

@@ -8,17 +8,22 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-pg/interlock/harness/server/servertest"
+	"github.com/interlock-pg/interlock/harness/wire/wiretest"
 )
 
-// TestJDBC: JDBC is told the same directly and through the proxy, in each of its modes. The driver is where Debian puts it, or where
-// INTERLOCK_TEST_JDBC says.
+// TestJDBC: JDBC is told the same directly and through the proxy, in each of its modes. The driver is where INTERLOCK_TEST_JDBC says, and must be there, or
+// where Debian puts it.
 func TestJDBC(t *testing.T) {
-	jar := os.Getenv("INTERLOCK_TEST_JDBC")
-	if jar == "" {
+	servertest.Slow(t)
+	jar, wanted := os.LookupEnv("INTERLOCK_TEST_JDBC")
+	if !wanted {
 		jar = "/usr/share/java/postgresql.jar"
 	}
 	java, err := exec.LookPath("java")
 	if _, missing := os.Stat(strings.Split(jar, ":")[0]); err != nil || missing != nil {
+		require.False(t, wanted, "%v, %v", err, missing)
 		t.Skip("there is no Java, or no JDBC driver; try: apt-get install default-jre-headless libpostgresql-jdbc-java")
 	}
 	program := []string{"-cp", jar, "testdata/java/Talk.java"}
@@ -30,7 +35,7 @@ func TestJDBC(t *testing.T) {
 	}
 	for _, mode := range []string{"simple", "extended", "extendedForPrepared", "extendedCacheEverything"} {
 		t.Run(mode, func(t *testing.T) {
-			alike(t, 25, func(dsn string) *exec.Cmd {
+			alike(t, 25, wiretest.Same, func(dsn string) *exec.Cmd {
 				u, err := url.Parse(dsn)
 				require.NoError(t, err)
 				password, _ := u.User.Password()

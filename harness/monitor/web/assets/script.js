@@ -49,29 +49,41 @@
     }
   };
 
-  const over = () => {
+  let stream, ended = false;
+  const end = () => {
+    ended = true;
     stream.close();
+  };
+  const over = () => {
+    end();
     tell("off", "Not live any more: reload the page to sign in again");
   };
 
-  const stream = new EventSource("api/events");
-  stream.addEventListener("state", (event) => {
-    const state = JSON.parse(event.data);
-    const first = live.dataset.live !== "on";
-    tell("on", "Live: changes are shown as they are found");
-    const versions = state.watches.map((w) => w.name + ":" + w.version).join(" ");
-    if (!first || versions !== document.body.dataset.state) refresh(); // of health, too, at every beat
-  });
-  stream.addEventListener("change", (event) => {
-    const change = JSON.parse(event.data);
-    const part = (keys, one, more) => keys.count === 0 ? "" : keys.count === 1 ? ` ${keys.keys[0]} ${one}.` : ` ${keys.count} groups ${more}.`;
-    said.textContent = `${change.invariant}:${part(change.broke, "broke it", "broke it")}${part(change.healed, "healed", "healed")} ${change.summary}`;
-    refresh();
-  });
-  stream.addEventListener("error", () => {
-    if (stream.readyState === EventSource.CLOSED) over();
-    else tell("lost", "Connection lost: trying again");
-  });
-  addEventListener("pagehide", () => stream.close());
+  const listen = () => {
+    if (ended) return;
+    stream = new EventSource("api/events");
+    stream.addEventListener("state", (event) => {
+      const state = JSON.parse(event.data);
+      const first = live.dataset.live !== "on";
+      tell("on", "Live: changes are shown as they are found");
+      const versions = state.watches.map((w) => w.name + ":" + w.version).join(" ");
+      if (!first || versions !== document.body.dataset.state) refresh(); // of health, too, at every beat
+    });
+    stream.addEventListener("change", (event) => {
+      const change = JSON.parse(event.data);
+      const part = (keys, one, more) => keys.count === 0 ? "" : keys.count === 1 ? ` ${keys.keys[0]} ${one}.` : ` ${keys.count} groups ${more}.`;
+      said.textContent = `${change.invariant}:${part(change.broke, "broke it", "broke it")}${part(change.healed, "healed", "healed")} ${change.summary}`;
+      refresh();
+    });
+    stream.addEventListener("error", async () => {
+      if (ended) return;
+      tell("lost", "Connection lost: trying again");
+      if (stream.readyState !== EventSource.CLOSED) return; // the browser tries again
+      await refresh(); // it is for good where nobody may listen any more; else, somebody in between had no answer, or there are too many streams
+      setTimeout(listen, 3000);
+    });
+  };
+  listen();
+  addEventListener("pagehide", end);
   addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 })();

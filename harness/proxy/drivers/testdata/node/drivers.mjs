@@ -130,10 +130,11 @@ export const drivers = {
     };
   },
 
-  async prisma({ url, attempt }) {
+  async prisma({ url, onnotice, attempt }) {
     const { PrismaPg } = await import("@prisma/adapter-pg");
     const { PrismaClient } = require("./generated/index.js");
-    const prisma = new PrismaClient({ adapter: new PrismaPg({ connectionString: url, max: 4 }), errorFormat: "minimal" });
+    const p = await pool(url, onnotice);
+    const prisma = new PrismaClient({ adapter: new PrismaPg(p), errorFormat: "minimal" });
     const on = (client) => (sql, parameters) =>
       /^(select|insert.*returning|update.*returning)/.test(sql)
         ? client.$queryRawUnsafe(sql, ...parameters)
@@ -160,7 +161,10 @@ export const drivers = {
         await attempt("create many", () => prisma.item.createMany({ data: [{ name: "many 1" }, { name: "batch 1" }], skipDuplicates: true }));
         await attempt("delete", () => prisma.item.deleteMany({ where: { name: { startsWith: "many" } } }));
       },
-      close: () => prisma.$disconnect(),
+      async close() {
+        await prisma.$disconnect();
+        await p.end();
+      },
     };
   },
 
@@ -203,9 +207,11 @@ export const drivers = {
     };
   },
 
-  async sequelize({ url, attempt }) {
+  async sequelize({ url, onnotice, attempt }) {
     const { Sequelize, DataTypes, Transaction } = require("sequelize");
-    const sequelize = new Sequelize(url, { logging: false, pool: { max: 4, acquire: 60000 } });
+    const options = { clientMinMessages: "notice" }; // it would hear of warnings only
+    const sequelize = new Sequelize(url, { logging: false, pool: { max: 4, acquire: 60000 }, dialectOptions: options });
+    sequelize.addHook("afterConnect", (client) => void client.on("notice", onnotice));
     const on = (transaction) => async (sql, bind) => (await sequelize.query(sql, { bind, transaction }))[0];
     const levels = { serializable: Transaction.ISOLATION_LEVELS.SERIALIZABLE };
     const Item = sequelize.define(
@@ -288,8 +294,14 @@ export const drivers = {
         n: { type: "numeric", nullable: true },
       },
     });
-    const source = await new DataSource({ type: "postgres", url, entities: [Item], poolSize: 4 }).initialize();
-    source.driver.master.on("connect", (client) => client.on("notice", onnotice));
+    const { default: pg } = await import("pg");
+    class Client extends pg.Client {
+      constructor(...options) {
+        super(...options);
+        this.on("notice", onnotice);
+      }
+    }
+    const source = await new DataSource({ type: "postgres", url, entities: [Item], poolSize: 4, extra: { Client } }).initialize();
     const on = (manager) => async (sql, parameters) => {
       const out = await manager.query(sql, parameters);
       return /^update/.test(sql) ? out[0] : out;

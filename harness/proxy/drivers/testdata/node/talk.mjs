@@ -141,5 +141,5 @@ await attempt("parallel transactions", async () => {
 });
 if (d.more) await d.more({ Readable, pipeline });
 await attempt("all", () => d.run("select count(*)::int as n, sum(n)::text as sum from item", []));
-say("notices", notices.map((n) => n.message).sort());
 await d.close();
+say("notices", notices.map((n) => JSON.stringify(n)).sort().map((n) => JSON.parse(n)));

@@ -1,0 +1,52 @@
+package explore
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-pg/interlock/harness/wire"
+)
+
+func TestHousekeeping(t *testing.T) {
+	for sql, want := range map[string]bool{
+		"":                                 true,
+		"-- ping":                          true,
+		";":                                true,
+		"SELECT 1":                         true,
+		"select 1 as \"one\";":             true,
+		"SELECT 1+1 AS result":             true,
+		"select version()":                 true,
+		"SHOW server_version":              true,
+		"show transaction isolation level": true,
+		"DISCARD ALL":                      true,
+		"SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL;": true,
+		"ROLLBACK": true,
+		`select oid, typname from pg_type where typname = 'citext'`:                                                                  true,
+		`SELECT ns.nspname, t.oid FROM pg_type t JOIN pg_namespace ns ON ns.oid = t.typnamespace WHERE t.typtype in ('d', 'e')`:      true,
+		`select c.relname from pg_catalog.pg_class c, lateral unnest(c.relacl) a where exists (select from "pg_catalog"."pg_index")`: true,
+		`select * from information_schema.tables where table_schema = 'public'`:                                                      true,
+
+		"select 2 from seats":                                    false,
+		"select pg_advisory_lock(1)":                             false,
+		"select pg_notify('a', 'b')":                             false,
+		"rollback; delete from seats":                            false,
+		"insert into notes values ('see pg_catalog.pg_class')":   false,
+		"select count(*) from taken where note = 'from pg_type'": false,
+		"insert into taken select 's', 1 where not exists (select from taken where 1 operator(pg_catalog.=) 1)": false,
+		"select nextval('s') from pg_class limit 1":                                                             false,
+		"select * from pg_class c, seats s where c.oid = s.id":                                                  false,
+		"select * from pg_class c join seats s on true":                                                         false,
+		"select * from pg_class where oid in (select id from seats)":                                            false,
+		"select * from seats.pg_class":                                                                          false,
+		"select * from pg_catalog":                                                                              false,
+		`with gone as (delete from seats returning *) select * from pg_class`:                                   false,
+		"select into copy from pg_class":                                                                        false,
+		"update pg_class set relpages = 0":                                                                      false,
+		"select extract(epoch from at), relname from pg_class, seats":                                           false,
+		"select ) from pg_class":                                                                                false,
+	} {
+		require.Equal(t, want, isHousekeeping(wire.State{Step: wire.Step{SQL: sql}}), sql)
+		require.False(t, isHousekeeping(wire.State{Step: wire.Step{SQL: sql, InTransaction: true}}), sql)
+	}
+}
