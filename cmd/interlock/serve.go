@@ -14,8 +14,10 @@ import (
 
 	"github.com/interlock-pg/interlock/harness"
 	"github.com/interlock-pg/interlock/harness/monitor"
+	"github.com/interlock-pg/interlock/harness/monitor/agenda"
 	"github.com/interlock-pg/interlock/harness/monitor/daemon"
 	"github.com/interlock-pg/interlock/harness/monitor/settings"
+	"github.com/interlock-pg/interlock/harness/monitor/web"
 	"github.com/interlock-pg/interlock/scenarios"
 )
 
@@ -35,36 +37,57 @@ type serveCommand struct {
 // tokensFromEnvironment are the variables that hold a token each, with what it is good for.
 var tokensFromEnvironment = []struct {
 	variable string
-	role     settings.Role
-}{{"INTERLOCK_TOKEN", settings.Read}, {"INTERLOCK_REPAIR_TOKEN", settings.Fix}}
+	role     web.Role
+}{{"INTERLOCK_TOKEN", web.Read}, {"INTERLOCK_REPAIR_TOKEN", web.Repair}}
 
 func (c *serveCommand) Run(ctx context.Context, out *output, pg *postgres) error {
+	switch {
+	case out.HTML != "":
+		return usage("serve writes no report, its page is where it listens; try it without --html")
+	case out.Redact:
+		return usage("--redact is for reports, and whoever may ask serve is answered with data; try notify: {hide: true} in the settings, which hides it in messages")
+	}
 	s, err := c.settings()
 	if err != nil {
 		return exit{exitUsage, err}
 	}
-	config := daemon.Config{
-		Settings: s, Watches: scenarios.Watches(s.Window), Indexes: scenarios.Indexes(s.Window), Tool: harness.Tool(),
-		Log: slog.New(slog.NewTextHandler(out.stderr, nil)),
-	}
-	if out.JSON {
-		config.Log = slog.New(slog.NewJSONHandler(out.stderr, nil))
-	}
+	config := daemon.Config{Settings: s, Watches: scenarios.Watches(s.Window), Indexes: scenarios.Indexes(s.Window), Tool: harness.Tool(), Log: serveLog(out)}
 	if s.Repair != nil {
 		config.Rules = scenarios.RepairRules(s.Window, scenarios.Keep(s.Repair.Keep))
 	}
 	switch {
 	case isDSN(pg.Postgres):
 		if config.Database, err = pgx.ParseConfig(pg.Postgres); err != nil {
-			return exit{exitUsage, err}
+			return usage("--postgres: %w; try postgres://user@host/database", err)
 		}
 	case pg.Postgres != "auto" || s.Postgres == (settings.Secret{}):
 		return usage("serve watches a database of yours; try: interlock serve --postgres postgres://user@host/database")
 	}
 	config.Listening = func(url string) {
-		fmt.Fprintf(out.stdout, "Watching %s at %s (Ctrl-C ends it)\n", watched(config.Watches), url)
+		switch {
+		case out.JSON:
+			config.Log.Info("watching", "watches", watched(config.Watches), "url", url)
+		case !out.Quiet:
+			fmt.Fprintf(out.stdout, "Watching %s at %s (Ctrl-C ends it)\n", watched(config.Watches), url)
+		}
 	}
-	return daemon.Run(ctx, config)
+	d, err := daemon.New(config)
+	if err != nil {
+		return exit{exitUsage, err}
+	}
+	return d.Run(ctx)
+}
+
+// serveLog goes to standard error: as JSON if asked for, and only what somebody should look at where little is to be said.
+func serveLog(out *output) *slog.Logger {
+	options := &slog.HandlerOptions{}
+	if out.Quiet {
+		options.Level = slog.LevelWarn
+	}
+	if out.JSON {
+		return slog.New(slog.NewJSONHandler(out.stderr, options))
+	}
+	return slog.New(slog.NewTextHandler(out.stderr, options))
 }
 
 // settings returns those of the file, with what flags and environment say in their place.
@@ -72,7 +95,7 @@ func (c *serveCommand) settings() (*settings.Settings, error) {
 	s := new(settings.Settings)
 	if c.Config != "" {
 		var err error
-		if s, err = settings.Load(c.Config); err != nil {
+		if s, err = settings.Load(c.Config, texts(scenarios.Keeps())...); err != nil {
 			return nil, err
 		}
 	}
@@ -86,7 +109,7 @@ func (c *serveCommand) settings() (*settings.Settings, error) {
 		s.TLS = &settings.TLS{Certificate: absolute(c.TLSCertificate), Key: absolute(c.TLSKey)}
 	}
 	if c.Every < 0 || c.Window < 0 {
-		return nil, errors.New("--every and --window must be more than 0")
+		return nil, errors.New("--every and --window must be more than 0; try --every 10s, or --window 30m")
 	}
 	if c.Every > 0 {
 		s.Checks.Every = c.Every
@@ -114,7 +137,7 @@ func (c *serveCommand) repairs(s *settings.Settings) error {
 		if s.Repair == nil {
 			s.Repair = new(settings.Repair)
 		}
-		s.Repair.Mode = settings.Mode(c.Repair)
+		s.Repair.Mode = agenda.Mode(c.Repair)
 	}
 	if s.Repair == nil {
 		if c.RepairSchedule != "" || c.Keep != "" {

@@ -188,6 +188,18 @@ func TestKubernetes(t *testing.T) {
 	for _, name := range filesOf(s) {
 		require.Equal(t, "", kinds["Secret"]["stringData"].(map[string]any)[name], "the example has no secrets, and names all")
 	}
+	require.Nil(t, s.Notify)
+
+	// So does what the file only proposes.
+	proposed := regexp.MustCompile(`(?m)^#(\S| )`).ReplaceAllString(at(t, kinds["ConfigMap"], "data", "serve.yaml").(string), "$1")
+	proposed = regexp.MustCompile(`(?m)^ [A-Z].*`).ReplaceAllString(proposed, "")
+	s, err = settings.Parse("serve.yaml", []byte(proposed))
+	require.NoError(t, err, proposed)
+	require.True(t, s.Notify.Outbox.Table && s.Notify.Outbox.File == "", "several share it")
+	require.NotEqual(t, 1, at(t, deployment, "spec", "replicas"))
+	for _, name := range filesOf(s) {
+		require.Regexp(t, `(?m)^  (# )?`+name+`: ""`, read(t, "kubernetes.yaml"))
+	}
 
 	// What is there as a comment is what it would be.
 	comment := regexp.MustCompile(`(?ms)^# apiVersion: monitoring.*`).FindString(read(t, "kubernetes.yaml"))

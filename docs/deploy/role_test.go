@@ -3,7 +3,13 @@ package deploy_test
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -11,7 +17,12 @@ import (
 
 	"github.com/interlock-pg/interlock/harness/check"
 	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/harness/monitor"
+	"github.com/interlock-pg/interlock/harness/monitor/agenda"
+	"github.com/interlock-pg/interlock/harness/monitor/notify"
 	"github.com/interlock-pg/interlock/harness/repair"
+	"github.com/interlock-pg/interlock/harness/schema"
+	"github.com/interlock-pg/interlock/harness/server"
 	"github.com/interlock-pg/interlock/harness/server/servertest"
 	"github.com/interlock-pg/interlock/migrations"
 	"github.com/interlock-pg/interlock/scenarios"
@@ -25,6 +36,51 @@ insert into aedpics.inspection_sessions (equipment_serial, inspector_id, started
 	select 'AED-1', 'a11ce000-0000-0000-0000-000000000001', now() - n * interval '1 hour' from generate_series(1, 2) n;
 insert into aedpics.inspection_schedules (aed_data_id, equipment_serial, scheduled_for) values
 	(1, 'AED-1', '2026-01-05T10:00:00Z'), (1, 'AED-1', '2026-01-05T10:10:00Z')`
+
+// The tables that role.sql makes are those that serve and repair make where nobody has.
+func TestTheTables(t *testing.T) {
+	t.Parallel()
+	template, err := servertest.Server(t).Template(t.Context(), func(ctx context.Context, config *pgx.ConnConfig) error {
+		_, err := migrations.Embedded().Apply(ctx, config, 1)
+		return err
+	})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, template.Drop(context.Background())) }()
+	tables := func(make func(db *server.Database, conn *pgx.Conn)) schema.Schema {
+		db, err := template.Database(t.Context())
+		require.NoError(t, err)
+		defer func() { require.NoError(t, db.Drop(context.Background())) }()
+		conn, err := db.Connect(t.Context(), "owner")
+		require.NoError(t, err)
+		defer conn.Close(context.Background())
+		_, err = conn.Exec(t.Context(), broken, pgx.QueryExecModeSimpleProtocol)
+		require.NoError(t, err)
+		make(db, conn)
+		all, err := schema.Read(t.Context(), conn)
+		require.NoError(t, err)
+		var ours schema.Schema
+		for _, o := range all.Objects {
+			if strings.HasPrefix(o.Name, "interlock") || strings.HasPrefix(o.Table, "interlock") {
+				o.Properties = slices.DeleteFunc(o.Properties, func(p schema.Property) bool { return p.Name == "privileges" })
+				ours.Objects = append(ours.Objects, o)
+			}
+		}
+		return ours
+	}
+	written := tables(func(_ *server.Database, conn *pgx.Conn) {
+		_, err := conn.Exec(t.Context(), `begin; `+read(t, "role.sql")+`; commit`, pgx.QueryExecModeSimpleProtocol)
+		require.NoError(t, err)
+	})
+	made := tables(func(db *server.Database, _ *pgx.Conn) {
+		outbox, err := notify.Open(t.Context(), notify.Store{Database: db.Config("owner"), Create: true})
+		require.NoError(t, err)
+		require.NoError(t, outbox.Close())
+		config := repair.Config{Rules: scenarios.RepairRules(scenarios.Window, scenarios.KeepNewest)}
+		require.NoError(t, agenda.Repair{Database: db.Config("owner"), Config: config, Mode: agenda.Apply}.Do(t.Context()))
+	})
+	require.Greater(t, len(made.Objects), 20)
+	require.Empty(t, schema.Diff(written, made))
+}
 
 // A role is the server's, and not a database's: these run one after another.
 func TestTheRoles(t *testing.T) {
@@ -94,9 +150,35 @@ func TestTheRoles(t *testing.T) {
 			require.Equal(t, history.Violated, one.Verdict, "%s: %s", one.Invariant, one.Why)
 		}
 		require.NotEmpty(t, looked.Check.Indexes)
-		var since *string // of what a look in part asks
-		require.NoError(t, conn.QueryRow(t.Context(), `select least(clock_timestamp(), (select min(xact_start) from pg_stat_activity),
-			(select min(prepared) from pg_prepared_xacts))::text`).Scan(&since))
+		m, err := monitor.Open(monitor.Config{Database: as(), Watches: scenarios.Watches(scenarios.Window), Indexes: scenarios.Indexes(scenarios.Window)})
+		require.NoError(t, err)
+		defer m.Close()
+		for _, w := range m.Watches() {
+			r, err := m.Result(t.Context(), w.Name, 0)
+			require.NoError(t, err)
+			require.Equal(t, history.Violated, r.Verdict, "%s: %s", w.Name, r.Why)
+			require.Equal(t, 1, r.Total, w.Name)
+			keysOf := func(sql string, args ...any) []string { // as a look at a part asks
+				rows, err := conn.Query(t.Context(), sql, args...)
+				require.NoError(t, err)
+				keys, err := pgx.CollectRows(rows, pgx.RowTo[string])
+				require.NoError(t, err, "%s: %s", w.Name, sql)
+				return keys
+			}
+			keys := keysOf(w.Next, nil, 10)
+			require.Len(t, keys, 1)
+			require.NotEmpty(t, keysOf(w.Changed, time.Now().Add(-time.Hour)))
+			rows, err := conn.Query(t.Context(), w.Some, keys)
+			require.NoError(t, err)
+			found, err := pgx.CollectRows(rows, pgx.RowToMap)
+			require.NoError(t, err, w.Name)
+			require.Len(t, found, 1)
+		}
+		indexes, _, err := m.Indexes(t.Context(), 0)
+		require.NoError(t, err)
+		require.NotEmpty(t, indexes)
+		_, err = conn.Exec(t.Context(), `select min(xact_start) from pg_stat_activity union all select min(prepared) from pg_prepared_xacts`) // what it asks before
+		require.NoError(t, err)
 
 		denied(t, conn, never...)
 		denied(
@@ -109,44 +191,59 @@ func TestTheRoles(t *testing.T) {
 	})
 
 	t.Run("outbox", func(t *testing.T) {
+		store := notify.Store{Database: as(), Create: true}
+		_, err := notify.Open(t.Context(), store)
+		require.ErrorIs(t, err, notify.ErrNoRight)
+		require.ErrorContains(t, err, `try: grant interlock_outbox to "interlock"`)
+		store.File = filepath.Join(t.TempDir(), "outbox.json")
+		file, err := notify.Open(t.Context(), store)
+		require.NoError(t, err, "there is a file")
+		require.NoError(t, file.Close())
+
 		run(`grant interlock_outbox to interlock`)
 		defer run(`revoke interlock_outbox from interlock`)
-		conn := connect(t)
-		for _, sql := range []string{
-			`insert into interlock.notify_watch (watch) values ('w') on conflict do nothing`,
-			`select state from interlock.notify_watch where watch = 'w' for update`,
-			`update interlock.notify_watch set state = '{}' where watch = 'w'`,
-			`insert into interlock.notify_message (destination, watch, dead, message) values ('team', 'w', false, '{}')`,
-			`select seq, message from interlock.notify_message where watch = 'w' order by seq for update`,
-			`update interlock.notify_message set dead = true, message = '{}'`,
-			`delete from interlock.notify_message`,
-			`insert into interlock.notify_destination (destination) values ('team') on conflict do nothing`,
-			`select leased_until from interlock.notify_destination for update skip locked`,
-			`update interlock.notify_destination set claim = null, leased_until = null`,
-		} {
-			_, err := conn.Exec(t.Context(), sql)
-			require.NoError(t, err, sql)
-		}
-		denied(t, conn, never...)
+		got := make(chan string, 10)
+		receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, q *http.Request) { got <- q.Header.Get(notify.EventHeader) }))
+		defer receiver.Close()
+		outbox, err := notify.Open(t.Context(), notify.Store{Database: as()})
+		require.NoError(t, err)
+		defer outbox.Close()
+		n, err := notify.New(notify.Config{
+			Destinations: []notify.Destination{{Name: "desk", Kind: notify.Webhook, URL: notify.Hidden(receiver.URL), Secret: "a secret that is long enough"}},
+		}, outbox)
+		require.NoError(t, err)
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- n.Run(ctx) }()
+		require.NoError(t, n.Observe(t.Context(), monitor.Result{
+			Watch: scenarios.Watches(scenarios.Window)[0], Verdict: history.Violated, Checked: time.Now(), Groups: []monitor.Group{{Key: "AED-1", Members: 2}}, Total: 1, Members: 2,
+		}))
+		require.Equal(t, string(notify.Broke), <-got)
+		require.Eventually(t, func() bool {
+			var left int
+			require.NoError(t, owner.QueryRow(t.Context(), `select count(*) from interlock.notify_message`).Scan(&left))
+			return left == 0
+		}, 30*time.Second, 5*time.Millisecond, "its end is written")
+		stop()
+		require.ErrorIs(t, <-ended, context.Canceled)
+		denied(t, connect(t), never...)
 	})
 
 	t.Run("repair", func(t *testing.T) {
 		run(`grant interlock_repair to interlock`)
 		defer run(`revoke interlock_repair from interlock`)
 		config := repair.Config{Rules: scenarios.RepairRules(scenarios.Window, scenarios.KeepNewest)}
-		plan, err := repair.Find(t.Context(), config, as())
-		require.NoError(t, err)
-		require.Len(t, plan.Repair.Groups, 2)
-		done, err := repair.Apply(t.Context(), config, *plan.Repair, true, as())
-		require.NoError(t, err)
+		var done history.Run
+		job := agenda.Repair{Database: as(), Config: config, Done: func(run history.Run) error { done = run; return nil }}
+		for _, job.Mode = range []agenda.Mode{agenda.DryRun, agenda.Apply} {
+			require.NoError(t, job.Do(t.Context()))
+			require.Len(t, done.Repair.Groups, 2)
+		}
 		require.Equal(t, history.Held, done.Verdict)
 		for _, g := range done.Repair.Groups {
 			require.Equal(t, history.RepairResolved, g.State, g.Why)
 		}
 		conn := connect(t)
-		var mine bool
-		require.NoError(t, conn.QueryRow(t.Context(), `select pg_try_advisory_lock(hashtextextended('interlock repair', 0))`).Scan(&mine))
-		require.True(t, mine)
 		denied(t, conn, never...)
 
 		undone, err := repair.Undo(t.Context(), config, done.Repair.ID, as())

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/interlock-pg/interlock/harness/internal/clock"
 )
 
 // Job is something to be done at set times.
@@ -29,19 +31,8 @@ type Config struct {
 	Late time.Duration // a job may begin, where the machine slept; 0: 1 min; negative: for ever
 	Log  *slog.Logger  // nil: nowhere
 
-	Clock Clock // nil: the time
+	Clock clock.Clock // nil: the time
 }
-
-// Clock is time. The zero Config has the real one.
-type Clock interface {
-	Now() time.Time
-	After(time.Duration) <-chan time.Time
-}
-
-type realClock struct{}
-
-func (realClock) Now() time.Time                         { return time.Now() }
-func (realClock) After(d time.Duration) <-chan time.Time { return time.After(d) }
 
 // Status is how it goes with one job.
 type Status struct {
@@ -49,10 +40,12 @@ type Status struct {
 	Spec string
 	Next time.Time // in the zone of the job
 
-	Running bool
-	Started time.Time     // the latest run; zero: there was none
-	Took    time.Duration // the latest run that ended
-	Why     string        // it failed, or was skipped; empty: it did what it is for
+	Running   bool
+	Started   time.Time     // the latest run; zero: there was none
+	Took      time.Duration // the latest run that ended
+	Why       string        // it failed, or was skipped; empty: it did what it is for
+	Failing   bool          // it failed
+	Succeeded time.Time     // when the latest run that did what it is for ended; zero: none has
 
 	Runs    int // that were begun
 	Failed  int // of Runs
@@ -83,7 +76,7 @@ func New(config Config) (*Agenda, error) {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
 	if config.Clock == nil {
-		config.Clock = realClock{}
+		config.Clock = clock.Real{}
 	}
 	a := &Agenda{config: config}
 	var wrong []error
@@ -199,10 +192,11 @@ func (a *Agenda) do(ctx context.Context, j *job) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := &j.status
-	s.Running, s.Took, s.Why = false, now.Sub(s.Started), ""
+	s.Running, s.Took, s.Why, s.Failing = false, now.Sub(s.Started), "", false
 	log := a.config.Log.With("job", j.Name, "took", s.Took, "next", s.Next)
 	switch {
 	case err == nil:
+		s.Succeeded = now
 		log.Info("a job is done")
 		return
 	case errors.Is(err, ErrSkipped):
@@ -211,6 +205,7 @@ func (a *Agenda) do(ctx context.Context, j *job) {
 		log.Info("a job was skipped", "why", err)
 	default:
 		s.Failed++
+		s.Failing = true
 		log.Error("a job failed", "why", err)
 	}
 	s.Why = err.Error()

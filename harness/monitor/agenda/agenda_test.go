@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/interlock-pg/interlock/harness/internal/clock/clocktest"
 )
 
 var morning = time.Date(2026, 11, 10, 2, 59, 30, 0, time.UTC)
@@ -42,9 +44,16 @@ func await(t testing.TB, a *Agenda, enough func(Status) bool) Status {
 	}
 }
 
+// move goes to a time, once the agenda waits.
+func move(t testing.TB, clock *clocktest.Manual, to time.Time) {
+	t.Helper()
+	clock.Waiting(t, 1)
+	clock.Move(to)
+}
+
 func TestRun(t *testing.T) {
 	t.Parallel()
-	clock := NewManual(morning)
+	clock := clocktest.New(morning)
 	results := make(chan error)
 	a, err := New(Config{Clock: clock, Jobs: []Job{{Name: "check", Spec: "0 3 * * *", Do: func(context.Context) error { return <-results }}}})
 	require.NoError(t, err)
@@ -52,14 +61,14 @@ func TestRun(t *testing.T) {
 	require.Equal(t, at(0), a.Status()[0].Next)
 	run(t, a)
 
-	clock.Move(t, at(-time.Second), 1)
-	clock.Move(t, at(0), 1)
+	move(t, clock, at(-time.Second))
+	move(t, clock, at(0))
 	s := await(t, a, func(s Status) bool { return s.Running })
 	require.Equal(t, at(0), s.Started)
 	require.Equal(t, at(24*time.Hour), s.Next)
 
 	day := func(n int, late time.Duration) { // looks at the clock each minute or so; here, only then
-		clock.Move(t, at(time.Duration(n)*24*time.Hour+late), 1)
+		move(t, clock, at(time.Duration(n)*24*time.Hour+late))
 	}
 	day(1, 0) // it is still at work
 	s = await(t, a, func(s Status) bool { return s.Skipped == 1 })
@@ -68,11 +77,14 @@ func TestRun(t *testing.T) {
 	s = await(t, a, func(s Status) bool { return !s.Running })
 	require.Equal(t, 24*time.Hour, s.Took)
 	require.Empty(t, s.Why)
+	require.Equal(t, at(24*time.Hour), s.Succeeded)
 
 	day(2, 59*time.Second) // a little late
 	results <- errors.New("no luck")
 	s = await(t, a, func(s Status) bool { return s.Failed == 1 && !s.Running })
 	require.Equal(t, "no luck", s.Why)
+	require.True(t, s.Failing)
+	require.Equal(t, at(24*time.Hour), s.Succeeded)
 	day(3, 2*time.Minute) // too late
 	s = await(t, a, func(s Status) bool { return s.Missed == 1 })
 	require.Equal(t, at(4*24*time.Hour), s.Next)
@@ -86,6 +98,7 @@ func TestRun(t *testing.T) {
 	s = await(t, a, func(s Status) bool { return s.Skipped == 2 && !s.Running })
 	require.Equal(t, 2, s.Runs)
 	require.Equal(t, 1, s.Failed)
+	require.False(t, s.Failing, "who does it tells how it went")
 
 	day(5, 0) // the clock is put back
 	s = await(t, a, func(s Status) bool { return s.Next.Equal(at(6 * 24 * time.Hour)) })
@@ -95,7 +108,7 @@ func TestRun(t *testing.T) {
 // TestStopWaits has a job that takes its time to end.
 func TestStopWaits(t *testing.T) {
 	t.Parallel()
-	clock := NewManual(morning)
+	clock := clocktest.New(morning)
 	begun, ending, end, ended := make(chan struct{}), make(chan struct{}), make(chan struct{}), false
 	a, err := New(Config{Clock: clock, Jobs: []Job{{Name: "check", Spec: "@every 30s", Do: func(ctx context.Context) error {
 		close(begun)
@@ -109,7 +122,7 @@ func TestStopWaits(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()
-	clock.Move(t, morning.Add(30*time.Second), 1)
+	move(t, clock, morning.Add(30*time.Second))
 	<-begun
 	cancel(errors.New("we go home"))
 	<-ending

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/harness/internal/clock/clocktest"
 	"github.com/interlock-pg/interlock/harness/monitor/agenda"
 	"github.com/interlock-pg/interlock/harness/repair"
 	"github.com/interlock-pg/interlock/harness/server"
@@ -188,7 +189,7 @@ func TestOneAtATime(t *testing.T) {
 // TestSameMinute has three agendas with one clock.
 func TestSameMinute(t *testing.T) {
 	b := setup(t)
-	clock := agenda.NewManual(time.Date(2026, 11, 10, 2, 59, 30, 0, time.UTC))
+	clock := clocktest.New(time.Date(2026, 11, 10, 2, 59, 30, 0, time.UTC))
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	var all []*agenda.Agenda
@@ -198,7 +199,8 @@ func TestSameMinute(t *testing.T) {
 		all = append(all, a)
 		running.Go(func() { _ = a.Run(ctx) })
 	}
-	clock.Move(t, time.Date(2026, 11, 10, 3, 0, 0, 0, time.UTC), 3)
+	clock.Waiting(t, 3)
+	clock.Move(time.Date(2026, 11, 10, 3, 0, 0, 0, time.UTC))
 	for _, a := range all {
 		for s := a.Status()[0]; s.Running || s.Runs+s.Skipped == 0; s = a.Status()[0] {
 			time.Sleep(time.Millisecond)

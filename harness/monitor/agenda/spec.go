@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/robfig/cron/v3"
+
+	"github.com/interlock-pg/interlock/harness/internal/strict"
 )
 
 // fields are those of a schedule, in order.
@@ -26,7 +28,13 @@ type schedule struct {
 // Next returns the first time after t; zero: there is none within five years.
 func (s schedule) Next(t time.Time) time.Time { return s.Schedule.Next(t.In(s.zone)) }
 
-// parse reads a schedule. What is wrong is said of the field that it is wrong with.
+// Check says what is wrong with a schedule that is read in a zone; nil: UTC.
+func Check(spec string, zone *time.Location) error {
+	_, err := parse(spec, zone, time.Now())
+	return err
+}
+
+// parse reads a schedule. What is wrong is said of the field that it is wrong with, as a [strict.Problem].
 func parse(spec string, zone *time.Location, now time.Time) (schedule, error) {
 	if zone == nil {
 		zone = time.UTC
@@ -37,7 +45,7 @@ func parse(spec string, zone *time.Location, now time.Time) (schedule, error) {
 			name, rest, _ := strings.Cut(name, " ")
 			in, err := time.LoadLocation(name)
 			if err != nil || name == "" {
-				return schedule{}, fmt.Errorf("there is no time zone %q; try CRON_TZ=Asia/Seoul 0 3 * * *", name)
+				return schedule{}, wrong("CRON_TZ=Asia/Seoul 0 3 * * *", "there is no time zone %q", name)
 			}
 			when, zone = strings.TrimSpace(rest), in
 			break
@@ -46,36 +54,40 @@ func parse(spec string, zone *time.Location, now time.Time) (schedule, error) {
 	if every, is := strings.CutPrefix(when, "@every"); is {
 		d, err := time.ParseDuration(strings.TrimSpace(every))
 		if err != nil || d < time.Second {
-			return schedule{}, fmt.Errorf("%q is not how often something can be done; try @every 90m", strings.TrimSpace(every))
+			return schedule{}, wrong("@every 90m", "%q is not how often something can be done", strings.TrimSpace(every))
 		}
 		return schedule{cron.Every(d), zone}, nil
 	}
 	if strings.HasPrefix(when, "@") {
 		parsed, err := cron.ParseStandard(when)
 		if err != nil {
-			return schedule{}, fmt.Errorf("there is no schedule %q; try @hourly, @daily, @weekly, @monthly, @yearly or @every 90m", when)
+			return schedule{}, wrong("@hourly, @daily, @weekly, @monthly, @yearly or @every 90m", "there is no schedule %q", when)
 		}
 		return schedule{parsed, zone}, nil
 	}
 	parts := strings.Fields(when)
 	if len(parts) != len(fields) {
-		return schedule{}, fmt.Errorf("the schedule %q has %d fields, and needs 5: minute, hour, day of the month, month, day of the week; try 0 3 * * * for 03:00 each day",
-			when, len(parts))
+		return schedule{}, wrong("0 3 * * * for 03:00 each day",
+			"the schedule %q has %d fields, and needs 5: minute, hour, day of the month, month, day of the week", when, len(parts))
 	}
 	for i, part := range parts {
 		alone := []string{"*", "*", "*", "*", "*"}
 		alone[i] = part
 		if _, err := cron.ParseStandard(strings.Join(alone, " ")); err != nil || strings.Trim(part, ",") != part || strings.Contains(part, ",,") {
-			return schedule{}, fmt.Errorf("the %s of the schedule %q is %q, and takes %s; try %s", fields[i].name, when, part, fields[i].takes, fields[i].example)
+			return schedule{}, wrong(fields[i].example, "the %s of the schedule %q is %q, and takes %s", fields[i].name, when, part, fields[i].takes)
 		}
 	}
 	parsed, err := cron.ParseStandard(strings.Join(parts, " "))
 	if err != nil {
-		return schedule{}, fmt.Errorf("the schedule %q: %w; try 0 3 * * *", when, err)
+		return schedule{}, wrong("0 3 * * *", "the schedule %q: %v", when, err)
 	}
 	s := schedule{parsed, zone}
 	if s.Next(now).IsZero() {
-		return schedule{}, fmt.Errorf("the schedule %q never comes: no month that it names has day %s; try 0 3 1 * *", when, parts[2])
+		return schedule{}, wrong("0 3 1 * *", "the schedule %q never comes: no month that it names has day %s", when, parts[2])
 	}
 	return s, nil
+}
+
+func wrong(try, format string, args ...any) error {
+	return strict.Problem{What: fmt.Sprintf(format, args...), Try: try}
 }

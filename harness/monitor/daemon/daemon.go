@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/interlock-pg/interlock/harness/check"
@@ -40,24 +41,31 @@ type Config struct {
 // DefaultListen is where the site is, where nothing says it.
 const DefaultListen = "127.0.0.1:8080"
 
-// daemon is one that has been put together.
-type daemon struct {
-	Config
-	database *pgx.ConnConfig
-	monitor  *monitor.Monitor
-	site     *web.Site
-	agenda   *agenda.Agenda
-	told     notify.Config // of no destinations: nobody is told
-	notes    *notes
-	repairs  *agenda.Repair // nil: nothing is repaired
+// Daemon is one that has been put together.
+type Daemon struct {
+	config      Config
+	database    *pgx.ConnConfig
+	tokens      []web.Token
+	certificate tls.Certificate // where there is TLS
+	told        notify.Config   // of no destinations: nobody is told
+	monitor     *monitor.Monitor
+	site        *web.Site
+	agenda      *agenda.Agenda
+	notes       *notes
+	repairs     *agenda.Repair // nil: nothing is repaired
 }
 
-// Run runs until ctx is done; then it answers what has been asked, and stops. An error says what is wrong with the settings, or why it ended before.
-func Run(ctx context.Context, config Config) error {
-	d := &daemon{Config: config, notes: &notes{wanted: config.Settings.Notify != nil}}
+// New makes the parts, and finds out what is wrong with them before anything runs. Nobody is asked for it; an error says what is wrong with the settings.
+func New(config Config) (*Daemon, error) {
+	d := &Daemon{config: config, notes: &notes{wanted: config.Settings.Notify != nil}}
 	if err := d.assemble(); err != nil {
-		return err
+		return nil, err
 	}
+	return d, nil
+}
+
+// Run runs until ctx is done; then it answers what has been asked, and stops. It is to be called once. An error says why it ended before.
+func (d *Daemon) Run(ctx context.Context) error {
 	defer d.monitor.Close()
 	listener, err := d.listen(ctx)
 	if err != nil {
@@ -78,101 +86,108 @@ func Run(ctx context.Context, config Config) error {
 		run(d.notify)
 	}
 	all.Go(func() error { return d.site.Serve(ctx, listener) })
-	if d.Listening != nil {
-		d.Listening(d.url(listener))
+	if d.config.Listening != nil {
+		d.config.Listening(d.url(listener))
 	}
 	return all.Wait()
 }
 
-// assemble makes the parts, and finds out what is wrong with them before anything runs.
-func (d *daemon) assemble() error {
-	s := d.Settings
-	if err := d.locate(); err != nil {
+func (d *Daemon) assemble() error {
+	s := d.config.Settings
+	err := errors.Join(d.locate(), d.admit(), d.encrypt(), d.address())
+	if err != nil {
 		return err
 	}
-	var err error
 	d.monitor, err = monitor.Open(monitor.Config{
-		Database: d.database, Watches: d.Watches, Indexes: d.Indexes,
+		Database: d.database, Watches: d.config.Watches, Indexes: d.config.Indexes,
 		Every: s.Checks.Every, Full: s.Checks.Full, StatementTimeout: s.Checks.Timeout, LockTimeout: s.Checks.LockTimeout,
 	})
 	if err != nil {
 		return err
 	}
-	face := web.Config{
-		Source: d.monitor, PublicHealth: s.Public.Health, PublicMetrics: s.Public.Metrics, BehindTLS: s.BehindTLS, Log: d.Log, Version: d.Tool.Version,
-		Open: len(s.Tokens) == 0, Collectors: []collector{d.notes},
-	}
-	for _, t := range s.Tokens {
-		secret, err := s.Read(t.Secret, "the token "+t.Name)
-		if err != nil {
-			return err
-		}
-		face.Tokens = append(face.Tokens, web.Token{Name: t.Name, Role: web.Role(t.Role), Secret: secret})
-	}
 	if err := d.plan(); err != nil {
 		return err
+	}
+	face := web.Config{
+		Source: d.monitor, PublicHealth: s.Public.Health, PublicMetrics: s.Public.Metrics, BehindTLS: s.BehindTLS, Log: d.config.Log, Version: d.config.Tool.Version,
+		Tokens: d.tokens, Open: len(s.Tokens) == 0, Collectors: []prometheus.Collector{d.notes, jobs{d.agenda}},
 	}
 	if d.repairs != nil {
 		face.Repair = d.repair
 	}
 	if d.site, err = web.New(face); err != nil {
-		return err
-	}
-	if s.Notify != nil {
-		return d.address()
+		return fmt.Errorf("tokens: %w", err)
 	}
 	return nil
 }
 
+// admit finds out who may ask.
+func (d *Daemon) admit() (err error) {
+	for i, t := range d.config.Settings.Tokens {
+		secret, wrong := d.config.Settings.Read(t.Secret, fmt.Sprintf("tokens[%d] (%s)", i, t.Name))
+		err = errors.Join(err, wrong)
+		d.tokens = append(d.tokens, web.Token{Name: t.Name, Role: t.Role, Secret: secret})
+	}
+	return err
+}
+
+// encrypt reads the certificate, if there is one.
+func (d *Daemon) encrypt() (err error) {
+	if d.config.Settings.TLS != nil {
+		d.certificate, err = d.config.Settings.Certificate()
+	}
+	return err
+}
+
 // locate finds the database.
-func (d *daemon) locate() error {
-	if d.database = d.Database; d.database != nil {
+func (d *Daemon) locate() error {
+	if d.database = d.config.Database; d.database != nil {
 		return nil
 	}
-	if d.Settings.Postgres == (settings.Secret{}) {
+	if d.config.Settings.Postgres == (settings.Secret{}) {
 		return errors.New("nothing says which database to watch; try --postgres postgres://user@host/database, or postgres: {environment: NAME} in the settings")
 	}
-	dsn, err := d.Settings.Read(d.Settings.Postgres, "the database's DSN")
+	dsn, err := d.config.Settings.Read(d.config.Settings.Postgres, "postgres")
 	if err != nil {
 		return err
 	}
 	if d.database, err = pgx.ParseConfig(dsn); err != nil {
-		return fmt.Errorf("the database's DSN: %w; try postgres://user@host/database", err)
+		return fmt.Errorf("postgres: %w; try postgres://user@host/database", err)
 	}
 	return nil
 }
 
 // plan makes the agenda.
-func (d *daemon) plan() error {
-	s := d.Settings
+func (d *Daemon) plan() error {
+	s := d.config.Settings
 	var jobs []agenda.Job
 	if s.Checks.Schedule != "" {
 		jobs = append(jobs, agenda.Job{Name: "check", Spec: s.Checks.Schedule, Zone: s.Checks.Zone.Location, Do: d.look})
 	}
 	if s.Repair != nil {
 		d.repairs = &agenda.Repair{
-			Database: d.database, Config: repair.Config{Rules: d.Rules}, Mode: agenda.Mode(s.Repair.Mode), MaxRows: s.Repair.Most,
+			Database: d.database, Config: repair.Config{Rules: d.config.Rules}, Mode: s.Repair.Mode, MaxRows: s.Repair.Most,
 		}
 		if err := d.repairs.Check(); err != nil {
 			return err
 		}
 		if s.Repair.Schedule != "" {
 			do := func(ctx context.Context) error {
-				_, err := d.repair(ctx, s.Repair.Mode == settings.Apply)
+				_, err := d.repair(ctx, s.Repair.Mode == agenda.Apply)
 				return err
 			}
 			jobs = append(jobs, agenda.Job{Name: "repair", Spec: s.Repair.Schedule, Zone: s.Repair.Zone.Location, Do: do})
 		}
 	}
 	var err error
-	d.agenda, err = agenda.New(agenda.Config{Jobs: jobs, Log: d.Log})
+	d.agenda, err = agenda.New(agenda.Config{Jobs: jobs, Log: d.config.Log})
 	return err
 }
 
 // look looks now, at the indexes too. The error has all that is not known.
-func (d *daemon) look(ctx context.Context) error {
+func (d *Daemon) look(ctx context.Context) error {
 	var unknown []error
-	for _, w := range d.Watches {
+	for _, w := range d.config.Watches {
 		r, err := d.monitor.Result(ctx, w.Name, 0)
 		if err == nil && r.Verdict == history.Unknown {
 			err = fmt.Errorf("%s: %s", w.Name, r.Why)
@@ -184,7 +199,7 @@ func (d *daemon) look(ctx context.Context) error {
 }
 
 // repair repairs once, or plans to, and looks at what has become of it.
-func (d *daemon) repair(ctx context.Context, apply bool) (history.Run, error) {
+func (d *Daemon) repair(ctx context.Context, apply bool) (history.Run, error) {
 	r := *d.repairs
 	if apply && r.Mode != agenda.Apply {
 		return history.Run{}, fmt.Errorf("%w: the settings allow a dry run only; try mode: apply, or --repair apply", web.ErrRefused)
@@ -194,20 +209,18 @@ func (d *daemon) repair(ctx context.Context, apply bool) (history.Run, error) {
 	}
 	var made history.Run
 	r.Done = func(run history.Run) error {
-		run.Format, run.Tool = history.Format, d.Tool
-		run.Repair.Keep, run.Repair.Window = d.Settings.Repair.Keep, history.Duration(d.Settings.Window)
+		run.Format, run.Tool = history.Format, d.config.Tool
+		run.Repair.Keep, run.Repair.Window = d.config.Settings.Repair.Keep, history.Duration(d.config.Settings.Window)
 		made = run
-		rows := 0
-		for _, g := range run.Repair.Groups {
-			rows += len(g.Cancel)
-		}
-		d.Log.Info("repair", "mode", r.Mode, "id", run.Repair.ID, "groups", len(run.Repair.Groups), "rows", rows, "left", run.Repair.Left, "verdict", run.Verdict)
 		return nil
 	}
 	err := r.Do(ctx)
+	if made.Repair != nil {
+		d.noteRepair(r.Mode, made, err)
+	}
 	if err == nil && apply {
 		if err := d.look(ctx); err != nil {
-			d.Log.Warn("what has become of the repair is not seen yet", "error", err)
+			d.config.Log.Warn("what has become of the repair is not seen yet", "error", err)
 		}
 	}
 	switch {
@@ -219,26 +232,37 @@ func (d *daemon) repair(ctx context.Context, apply bool) (history.Run, error) {
 	return made, err
 }
 
+// noteRepair logs what a repair came to; one that was refused has resolved nothing.
+func (d *Daemon) noteRepair(mode agenda.Mode, run history.Run, err error) {
+	rows, resolved := 0, 0
+	for _, g := range run.Repair.Groups {
+		rows += len(g.Cancel)
+		if g.State == history.RepairResolved {
+			resolved++
+		}
+	}
+	log := d.config.Log.With("mode", mode, "id", run.Repair.ID, "groups", len(run.Repair.Groups), "rows", rows, "resolved", resolved,
+		"left", run.Repair.Left, "verdict", run.Verdict)
+	if err != nil {
+		log.Warn("repair", "error", err)
+		return
+	}
+	log.Info("repair")
+}
+
 // listen opens the address of the site.
-func (d *daemon) listen(ctx context.Context) (net.Listener, error) {
-	s := d.Settings
+func (d *Daemon) listen(ctx context.Context) (net.Listener, error) {
+	s := d.config.Settings
 	address := s.Listen
 	if address == "" {
 		address = DefaultListen
-	}
-	var certificate tls.Certificate
-	if s.TLS != nil {
-		var err error
-		if certificate, err = s.Certificate(); err != nil {
-			return nil, err
-		}
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("%w; try another address with --listen", err)
 	}
 	if s.TLS != nil {
-		listener = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12})
+		listener = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{d.certificate}, MinVersion: tls.VersionTLS12})
 	}
 	if at, ok := listener.Addr().(*net.TCPAddr); len(s.Tokens) == 0 && (!ok || !at.IP.IsLoopback()) {
 		return nil, errors.Join(fmt.Errorf("%s is not on a loopback address, and nobody would be asked for a token; try 127.0.0.1, or giving tokens", listener.Addr()), listener.Close())
@@ -246,9 +270,9 @@ func (d *daemon) listen(ctx context.Context) (net.Listener, error) {
 	return listener, nil
 }
 
-func (d *daemon) url(l net.Listener) string {
+func (d *Daemon) url(l net.Listener) string {
 	scheme := "http"
-	if d.Settings.TLS != nil {
+	if d.config.Settings.TLS != nil {
 		scheme = "https"
 	}
 	address := l.Addr().String()
@@ -259,36 +283,48 @@ func (d *daemon) url(l net.Listener) string {
 }
 
 // address says who is told.
-func (d *daemon) address() error {
-	s := d.Settings
+func (d *Daemon) address() (err error) {
+	s := d.config.Settings
 	n := s.Notify
-	d.told = notify.Config{Source: n.Source, Link: n.Link, Groups: n.Groups, Update: n.Update, Log: d.Log}
+	if n == nil {
+		return nil
+	}
+	d.told = notify.Config{Source: n.Source, Link: n.Link, Groups: n.Groups, Update: n.Update, HealFor: n.HealFor, Poll: poll, Log: d.config.Log}
+	if every := s.Checks.Every; every > 0 {
+		d.told.Poll = min(poll, every)
+	}
 	if n.Hide {
 		d.told.Hide = func(string) string { return "(hidden)" }
 	}
-	for _, to := range n.Destinations {
-		url, err := s.Read(to.URL, "the address of "+to.Name)
-		if err != nil {
-			return err
-		}
-		one := notify.Destination{Name: to.Name, Kind: notify.Kind(to.Kind), URL: notify.Hidden(url)}
-		if to.Secret != (settings.Secret{}) {
-			secret, err := s.Read(to.Secret, "the secret of "+to.Name)
-			if err != nil {
-				return err
-			}
+	for i, to := range n.Destinations {
+		at := fmt.Sprintf("notify.destinations[%d]", i)
+		one := notify.Destination{Name: to.Name, Kind: to.Kind}
+		url, wrong := s.Read(to.URL, fmt.Sprintf("%s.url (%s)", at, to.Name))
+		one.URL = notify.Hidden(url)
+		if wrong == nil && to.Secret != (settings.Secret{}) {
+			var secret string
+			secret, wrong = s.Read(to.Secret, fmt.Sprintf("%s.secret (%s)", at, to.Name))
 			one.Secret = notify.Hidden(secret)
 		}
+		if wrong == nil {
+			if wrong = one.Check(); wrong != nil {
+				wrong = fmt.Errorf("%s: %w", at, wrong)
+			}
+		}
+		err = errors.Join(err, wrong)
 		d.told.Destinations = append(d.told.Destinations, one)
 	}
-	_, err := notify.New(d.told, nil)
 	return err
 }
 
+// poll is how often it is looked what has become of messages elsewhere, and of the place where they wait, and what the latest looks came to; where looks are
+// made oftener, it is as often as those.
+const poll = 10 * time.Second
+
 // notify tells people, once there is an outbox: a database that is not there when we start may come later.
-func (d *daemon) notify(ctx context.Context) error {
-	store := notify.Store{File: d.Settings.Resolve(d.Settings.Notify.Outbox.File)}
-	if d.Settings.Notify.Outbox.Table {
+func (d *Daemon) notify(ctx context.Context) error {
+	store := notify.Store{File: d.config.Settings.Resolve(d.config.Settings.Notify.Outbox.File), Log: d.config.Log}
+	if d.config.Settings.Notify.Outbox.Table {
 		store.Database, store.Create = d.database, true
 	}
 	const most = time.Minute
@@ -300,7 +336,7 @@ func (d *daemon) notify(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return err
 		}
-		d.Log.Warn("nobody can be told yet: there is no outbox", "error", err, "again", wait)
+		d.config.Log.Warn("nobody can be told yet: there is no outbox", "error", err, "again", wait)
 		if err := pause.For(ctx, wait); err != nil {
 			return err
 		}
@@ -308,7 +344,7 @@ func (d *daemon) notify(ctx context.Context) error {
 }
 
 // tell observes what looks come to, and sends what is to be told of it.
-func (d *daemon) tell(ctx context.Context, outbox notify.Outbox) error {
+func (d *Daemon) tell(ctx context.Context, outbox notify.Outbox) error {
 	notifier, err := notify.New(d.told, outbox)
 	if err != nil {
 		return err
@@ -321,16 +357,24 @@ func (d *daemon) tell(ctx context.Context, outbox notify.Outbox) error {
 	both.Go(func() error {
 		observe := func(r monitor.Result) {
 			if err := notifier.Observe(ctx, r); err != nil && ctx.Err() == nil {
-				d.Log.Warn("not written to the outbox yet", "watch", r.Watch.Name, "error", err)
+				d.config.Log.Warn("not written to the outbox yet", "watch", r.Watch.Name, "error", err)
 			}
 		}
-		for _, w := range d.Watches {
-			r, err := d.monitor.Result(ctx, w.Name, time.Minute)
-			if err != nil {
-				return err
+		all := func(fresh time.Duration) error {
+			for _, w := range d.config.Watches {
+				r, err := d.monitor.Result(ctx, w.Name, fresh)
+				if err != nil {
+					return err
+				}
+				observe(r)
 			}
-			observe(r)
+			return nil
 		}
+		if err := all(time.Minute); err != nil {
+			return err
+		}
+		again := time.NewTicker(d.told.Poll)
+		defer again.Stop()
 		for {
 			select {
 			case c, ok := <-changes:
@@ -338,6 +382,10 @@ func (d *daemon) tell(ctx context.Context, outbox notify.Outbox) error {
 					return nil
 				}
 				observe(c.Result)
+			case <-again.C: // what has not changed is news to an incident that another instance opened, or that is to end
+				if err := all(-1); err != nil {
+					return err
+				}
 			case <-ctx.Done():
 				return nil
 			}

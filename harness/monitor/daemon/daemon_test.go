@@ -29,6 +29,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/harness/monitor"
 	"github.com/interlock-pg/interlock/harness/monitor/daemon"
 	"github.com/interlock-pg/interlock/harness/monitor/notify"
 	"github.com/interlock-pg/interlock/harness/monitor/settings"
@@ -119,6 +120,18 @@ func (r *receiver) told() (types []notify.Type, slack []string) {
 	return types, append([]string(nil), r.slack...)
 }
 
+// of returns the types of the events of a watch.
+func (r *receiver) of(watch string) (types []notify.Type) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.events {
+		if e.Watch == watch {
+			types = append(types, e.Type)
+		}
+	}
+	return types
+}
+
 // running is a daemon.
 type running struct {
 	t    *testing.T
@@ -161,13 +174,13 @@ checks: {every: 50ms, full: 50ms, timeout: 10s}
 	listening, ended := make(chan string, 1), make(chan error, 1)
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{t: t, log: &log{}}
-	go func() {
-		ended <- daemon.Run(ctx, daemon.Config{
-			Settings: s, Database: config, Watches: scenarios.Watches(s.Window), Indexes: scenarios.Indexes(s.Window),
-			Rules: scenarios.RepairRules(s.Window, scenarios.KeepNewest), Tool: history.Tool{Version: "test"}, Log: slog.New(slog.NewTextHandler(r.log, nil)),
-			Listening: func(url string) { listening <- url },
-		})
-	}()
+	d, err := daemon.New(daemon.Config{
+		Settings: s, Database: config, Watches: scenarios.Watches(s.Window), Indexes: scenarios.Indexes(s.Window),
+		Rules: scenarios.RepairRules(s.Window, scenarios.KeepNewest), Tool: history.Tool{Version: "test"}, Log: slog.New(slog.NewTextHandler(r.log, nil)),
+		Listening: func(url string) { listening <- url },
+	})
+	require.NoError(t, err)
+	go func() { ended <- d.Run(ctx) }()
 	select {
 	case r.url = <-listening:
 	case err := <-ended:
@@ -230,6 +243,7 @@ notify:
     - {name: pager, kind: webhook, url: {environment: TEST_WEBHOOK}, secret: {environment: TEST_WEBHOOK_SECRET}}
   outbox: {table: true}
   source: production
+  heal_for: 1ms
 `
 
 // The 52 duplicates are on the API, the metrics, the page, and in Slack; a scheduled repair resolves them, and that is told once.
@@ -257,7 +271,7 @@ func TestDuplicatesFromOneEndToTheOther(t *testing.T) {
 	names, err := os.ReadFile("../../../docs/deploy/testdata/metrics.txt")
 	require.NoError(t, err)
 	for _, name := range strings.Fields(string(names)) {
-		if name != "interlock_replica_lag_seconds" { // of a replica only
+		if name != "interlock_replica_lag_seconds" && !strings.HasPrefix(name, "interlock_job_") { // of a replica, and of schedules only
 			require.Contains(t, d.get("/metrics"), "\n"+name, "docs/deploy relies on it")
 		}
 	}
@@ -271,7 +285,15 @@ func TestDuplicatesFromOneEndToTheOther(t *testing.T) {
 
 	d = start(t, db.Config("serve"), told+`repair: {mode: dry-run, schedule: "@every 1s"}`)
 	observe(t, "a plan", func() bool { return strings.Contains(d.log.String(), "mode=dry-run") })
-	require.Contains(t, d.log.String(), "rows=52")
+	require.Contains(t, d.log.String(), "rows=52 resolved=0")
+	observe(t, "metrics of the job", func() bool {
+		return strings.Contains(d.get("/metrics"), "\ninterlock_job_last_success_timestamp_seconds{name=\"repair\"}")
+	})
+	for _, name := range strings.Fields(string(names)) {
+		if strings.HasPrefix(name, "interlock_job_") {
+			require.Contains(t, d.get("/metrics"), "\n"+name+`{name="repair"}`, "docs/deploy relies on it")
+		}
+	}
 	require.Equal(t, devices, d.total("duplicate-sessions"), "a plan changes nothing")
 	status, body := d.ask(http.MethodPost, "/api/repair", "a-token-that-may-read", `{"apply": false}`)
 	require.Equal(t, http.StatusForbidden, status, body)
@@ -285,6 +307,12 @@ func TestDuplicatesFromOneEndToTheOther(t *testing.T) {
 	require.Equal(t, devices, d.total("duplicate-sessions"))
 	d.stop()
 
+	d = start(t, db.Config("serve"), told+`repair: {mode: apply, schedule: "@every 1s", most: 51}`)
+	observe(t, "it is refused", func() bool { return strings.Contains(d.get("/metrics"), "\ninterlock_job_failing{name=\"repair\"} 1") })
+	require.Regexp(t, `level=WARN msg=repair .* rows=52 resolved=0 .* error="the repair is refused`, d.log.String())
+	require.Equal(t, devices, d.total("duplicate-sessions"))
+	d.stop()
+
 	d = start(t, db.Config("serve"), told+`repair: {mode: apply, schedule: "@every 1s"}`)
 	observe(t, "the repair", func() bool { return d.total("duplicate-sessions") == 0 })
 	observe(t, "both are told", func() bool {
@@ -293,7 +321,7 @@ func TestDuplicatesFromOneEndToTheOther(t *testing.T) {
 	})
 	observe(t, "another repair, with nothing to do", func() bool { return strings.Count(d.log.String(), "msg=repair") > 1 })
 	types, slack = r.told()
-	require.Equal(t, []notify.Type{notify.Broke, notify.Healed}, types, "once each, over three starts")
+	require.Equal(t, []notify.Type{notify.Broke, notify.Healed}, types, "once each, over four starts")
 	require.Len(t, slack, 2)
 	require.Contains(t, d.get("/metrics"), `interlock_violations{invariant="S1",name="duplicate-sessions"} 0`)
 
@@ -305,6 +333,107 @@ func TestDuplicatesFromOneEndToTheOther(t *testing.T) {
 	require.Equal(t, []int{devices, 3 * devices}, []int{open, rows}, "one of each device stays open, and none is deleted")
 	require.NoError(t, conn.QueryRow(t.Context(), `select count(*) from `+repair.Archive).Scan(&archived))
 	require.Equal(t, devices, archived)
+}
+
+// The database becomes read only while it is watched: what breaks then is told through a file, and what heals after that, once each.
+func TestReadOnlyMeanwhile(t *testing.T) {
+	db, r := database(t), receive(t)
+	t.Setenv("TEST_SLACK", r.URL+"/services/T0/B0/secret")
+	t.Setenv("TEST_WEBHOOK", r.URL+"/hook")
+	t.Setenv("TEST_WEBHOOK_SECRET", secret)
+	d := start(t, db.Config("serve"), strings.Replace(told, "{table: true}", "{table: true, file: outbox.json}", 1))
+	observe(t, "the sessions are told of", func() bool { return len(r.of("duplicate-sessions")) == 1 })
+
+	config := db.Config("application")
+	config.RuntimeParams["default_transaction_read_only"] = "off" // the application is another one than we are
+	conn, err := pgx.ConnectConfig(t.Context(), config)
+	require.NoError(t, err)
+	defer conn.Close(t.Context())
+	run := func(sql string) {
+		t.Helper()
+		_, err := conn.Exec(t.Context(), sql, pgx.QueryExecModeSimpleProtocol)
+		require.NoError(t, err)
+	}
+	name := pgx.Identifier{db.Name}.Sanitize()
+	run(`alter database ` + name + ` set default_transaction_read_only = on`)
+	run(`select pg_terminate_backend(pid) from pg_stat_activity where application_name in ('interlock notify', 'interlock serve') and datname = current_database()`)
+	observe(t, "read only", func() bool { return strings.Contains(d.get("/metrics"), "\ninterlock_database_read_only 1") })
+	run(`insert into aedpics.inspection_schedules (aed_data_id, equipment_serial, scheduled_for)
+		select 1, 'AED-1', timestamptz '2026-01-05 10:00Z' + n * interval '1 minute' from generate_series(1, 2) n`)
+	observe(t, "both are told", func() bool {
+		_, slack := r.told()
+		return len(r.of("duplicate-schedules")) == 1 && len(slack) == 2
+	})
+	require.Equal(t, []notify.Type{notify.Broke}, r.of("duplicate-schedules"))
+	observe(t, "somebody can be told", func() bool { return strings.Contains(d.get("/metrics"), "\ninterlock_notifications_ready 1") })
+	require.Contains(t, d.log.String(), "messages wait in a file")
+
+	run(`alter database ` + name + ` reset default_transaction_read_only`)
+	observe(t, "and returned", func() bool { return strings.Contains(d.log.String(), "messages wait in the database again") })
+	run(`update aedpics.inspection_schedules set status = 'cancelled'`)
+	observe(t, "both are told", func() bool {
+		_, slack := r.told()
+		return len(r.of("duplicate-schedules")) == 2 && len(slack) == 3
+	})
+	require.Equal(t, []notify.Type{notify.Broke, notify.Healed}, r.of("duplicate-schedules"))
+	require.Equal(t, []notify.Type{notify.Broke}, r.of("duplicate-sessions"))
+	observe(t, "nothing is left", func() bool {
+		var left int
+		require.NoError(t, conn.QueryRow(t.Context(), `select count(*) from interlock.notify_message`).Scan(&left))
+		return left == 0
+	})
+}
+
+// Another instance sees something break, a moment after we saw that all is well, and ends. What has not changed for us since is what ends its incident.
+func TestAnotherSawIt(t *testing.T) {
+	db, r := database(t), receive(t)
+	t.Setenv("TEST_SLACK", r.URL+"/services/T0/B0/secret")
+	t.Setenv("TEST_WEBHOOK", r.URL+"/hook")
+	t.Setenv("TEST_WEBHOOK_SECRET", secret)
+	outbox, err := notify.Open(t.Context(), notify.Store{Database: db.Config("another"), Create: true})
+	require.NoError(t, err)
+	another, err := notify.New(notify.Config{Destinations: []notify.Destination{{Name: "pager", Kind: notify.Webhook, URL: notify.Hidden(r.URL + "/hook"), Secret: secret}}}, outbox)
+	require.NoError(t, err)
+	d := start(t, db.Config("serve"), told)
+	observe(t, "it looks", func() bool { return strings.Contains(d.get("/metrics"), "\ninterlock_notifications_ready 1") })
+	schedules := scenarios.Watches(scenarios.Window)[1]
+	require.NoError(t, another.Observe(t.Context(), monitor.Result{
+		Watch: schedules, Verdict: history.Violated, Checked: time.Now().Add(time.Second), Groups: []monitor.Group{{Key: "1", Members: 2}}, Total: 1, Members: 2,
+	}))
+	require.NoError(t, outbox.Close())
+	observe(t, "it is told to be over", func() bool {
+		types := r.of(schedules.Name)
+		return len(types) > 0 && types[len(types)-1] != notify.Broke
+	})
+	if types := r.of(schedules.Name); len(types) > 1 { // it is over before it could be told, otherwise
+		require.Equal(t, []notify.Type{notify.Broke, notify.Healed}, types)
+	}
+}
+
+// A database that is read only is no place for messages: where there is no other, that is told.
+func TestNobodyCanBeTold(t *testing.T) {
+	db, r := database(t), receive(t)
+	t.Setenv("TEST_SLACK", r.URL+"/services/T0/B0/secret")
+	t.Setenv("TEST_WEBHOOK", r.URL+"/hook")
+	t.Setenv("TEST_WEBHOOK_SECRET", secret)
+	config := db.Config("serve")
+	d := start(t, config, told)
+	ready := func(want string) {
+		t.Helper()
+		observe(t, "ready: "+want, func() bool { return strings.Contains(d.get("/metrics"), "\ninterlock_notifications_ready "+want) })
+	}
+	ready("1")
+	conn, err := db.Connect(t.Context(), "test")
+	require.NoError(t, err)
+	defer conn.Close(t.Context())
+	name := pgx.Identifier{db.Name}.Sanitize()
+	_, err = conn.Exec(t.Context(), `alter database `+name+` set default_transaction_read_only = on; 
+		select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'interlock notify' and datname = current_database()`, pgx.QueryExecModeSimpleProtocol)
+	require.NoError(t, err)
+	ready("0")
+	_, err = conn.Exec(t.Context(), `alter database `+name+` reset default_transaction_read_only`)
+	require.NoError(t, err)
+	ready("1")
 }
 
 // Three at once, as while one takes over from another: each tells how it is, people are told once, and each row is repaired once.
@@ -407,7 +536,9 @@ func TestTLS(t *testing.T) {
 
 // Without a token, with a wrong one, and with one that may only read: each is refused as it should be, and so is whoever would listen without any.
 func TestRefused(t *testing.T) {
-	d := start(t, database(t).Config("serve"), `repair: {mode: apply}`)
+	t.Setenv("TEST_SHORT", "short")
+	config := database(t).Config("serve")
+	d := start(t, config, `repair: {mode: apply}`)
 	for _, path := range []string{"/api/monitoring/duplicate-sessions", "/api/invariants", "/api/indexes", "/metrics", "/readyz"} {
 		for _, token := range []string{"", "a-token-that-may-readx"} {
 			status, body := d.ask(http.MethodGet, path, token, "")
@@ -429,17 +560,40 @@ func TestRefused(t *testing.T) {
 
 	for text, says := range map[string]string{
 		"listen: 0.0.0.0:0": "token",
-		"listen: 127.0.0.1:0\ntokens: [{name: a, role: read, environment: NO_SUCH_VARIABLE}]":                                               "NO_SUCH_VARIABLE is empty",
-		"listen: 127.0.0.1:0\nrepair: {mode: apply, schedule: often}":                                                                       "often",
-		"listen: 127.0.0.1:0\ntls: {certificate: none.pem, key: none.pem}":                                                                  "none.pem",
-		"listen: 127.0.0.1:0\nnotify: {outbox: {table: true}, destinations: [{name: a, kind: slack, url: {environment: TEST_READ_TOKEN}}]}": "a",
+		"listen: 127.0.0.1:0\ntokens: [{name: a, role: read, environment: NO_SUCH_VARIABLE}]":                                               "tokens[0] (a): the environment variable NO_SUCH_VARIABLE is empty",
+		"listen: 127.0.0.1:0\ntokens: [{name: a, role: read, environment: TEST_SHORT}]":                                                     `tokens: web: token 1 ("a") has a secret that is not 16`,
+		"listen: 127.0.0.1:0\ntls: {certificate: none.pem, key: none.pem}":                                                                  "tls: open none.pem",
+		"listen: 127.0.0.1:0\nnotify: {outbox: {table: true}, destinations: [{name: a, kind: slack, url: {environment: TEST_READ_TOKEN}}]}": "notify.destinations[0]: the URL of destination a is none; try one",
+		"listen: 127.0.0.1:0\nnotify: {outbox: {table: true}, destinations: [{name: a, kind: slack, url: {file: none}}]}":                   "notify.destinations[0].url (a): open none",
 	} {
 		s, err := settings.Parse("serve.yaml", []byte(text))
 		require.NoError(t, err)
-		err = daemon.Run(t.Context(), daemon.Config{
-			Settings: s, Database: database(t).Config("serve"), Watches: scenarios.Watches(scenarios.Window), Rules: scenarios.RepairRules(scenarios.Window, scenarios.KeepNewest), Log: slog.New(slog.DiscardHandler),
+		d, err := daemon.New(daemon.Config{
+			Settings: s, Database: config, Watches: scenarios.Watches(scenarios.Window), Rules: scenarios.RepairRules(scenarios.Window, scenarios.KeepNewest),
+			Log: slog.New(slog.DiscardHandler),
 		})
+		if err == nil {
+			err = d.Run(t.Context())
+		}
 		require.ErrorContains(t, err, says, text)
 		require.NotContains(t, fmt.Sprint(err), os.Getenv("TEST_READ_TOKEN"), text)
+	}
+}
+
+// All that is wrong is told at once.
+func TestAllThatIsWrong(t *testing.T) {
+	t.Setenv("TEST_SHORT", "short")
+	s, err := settings.Parse("serve.yaml", []byte(`
+postgres: {environment: NO_DATABASE}
+tls: {certificate: none.pem, key: none.pem}
+tokens: [{name: a, role: read, environment: NO_TOKEN}]
+notify:
+  outbox: {table: true}
+  destinations: [{name: a, kind: slack, url: {environment: TEST_SHORT}}, {name: b, kind: slack, url: {environment: NO_ADDRESS}}]
+`))
+	require.NoError(t, err)
+	_, err = daemon.New(daemon.Config{Settings: s, Log: slog.New(slog.DiscardHandler)})
+	for _, says := range []string{"NO_DATABASE", "NO_TOKEN", "none.pem", "notify.destinations[0]: the URL", "NO_ADDRESS"} {
+		require.ErrorContains(t, err, says)
 	}
 }

@@ -24,7 +24,7 @@ func TestLook(t *testing.T) {
 	m, err := monitor.Open(config)
 	require.NoError(t, err)
 	defer m.Close()
-	d := &daemon{Config: Config{Watches: config.Watches}, monitor: m}
+	d := &Daemon{config: Config{Watches: config.Watches}, monitor: m}
 	err = d.look(t.Context())
 	require.ErrorContains(t, err, "missing: ")
 	require.ErrorContains(t, err, "impossible: division by zero")

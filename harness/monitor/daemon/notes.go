@@ -8,8 +8,6 @@ import (
 	"github.com/interlock-pg/interlock/harness/monitor/notify"
 )
 
-type collector = prometheus.Collector
-
 // notes are the metrics of who is told.
 type notes struct {
 	wanted   bool // somebody is to be told
@@ -19,7 +17,7 @@ type notes struct {
 func (n *notes) set(to *notify.Notifier) { n.notifier.Store(to) }
 
 var (
-	able      = prometheus.NewDesc("interlock_notifications_ready", "1: there is an outbox, and messages can be sent.", nil, nil)
+	able      = prometheus.NewDesc("interlock_notifications_ready", "1: there is an outbox, and it can be written; 0: nobody can be told.", nil, nil)
 	queued    = prometheus.NewDesc("interlock_notifications_queued", "Messages that wait to be delivered.", []string{"destination"}, nil)
 	dead      = prometheus.NewDesc("interlock_notifications_dead", "Messages that the destination would not have.", []string{"destination"}, nil)
 	delivered = prometheus.NewDesc("interlock_notifications_delivered_total", "Messages that this instance delivered.", []string{"destination"}, nil)
@@ -44,8 +42,11 @@ func (n *notes) Collect(to chan<- prometheus.Metric) {
 		to <- prometheus.MustNewConstMetric(able, prometheus.GaugeValue, 0)
 		return
 	}
-	to <- prometheus.MustNewConstMetric(able, prometheus.GaugeValue, 1)
-	status := notifier.Status()
+	status, ready := notifier.Status(), 1.
+	if status.Trouble != "" {
+		ready = 0
+	}
+	to <- prometheus.MustNewConstMetric(able, prometheus.GaugeValue, ready)
 	to <- prometheus.MustNewConstMetric(waiting, prometheus.GaugeValue, float64(status.Waiting))
 	for _, d := range status.Destinations {
 		to <- prometheus.MustNewConstMetric(queued, prometheus.GaugeValue, float64(d.Queued), d.Name)

@@ -1,8 +1,6 @@
 package notify
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -45,8 +43,8 @@ type Destination struct {
 // shortest is how long a secret must be.
 const shortest = 16
 
-// check says what is wrong with a destination, without what is secret about it.
-func (d Destination) check() error {
+// Check says what is wrong with a destination, without what is secret about it.
+func (d Destination) Check() error {
 	u, err := url.Parse(string(d.URL))
 	switch {
 	case d.Name == "":
@@ -70,12 +68,6 @@ func (d Destination) host() string {
 		return ""
 	}
 	return u.Host
-}
-
-// address returns a fingerprint of URL and secret: enough to see that they changed, too little to guess them by.
-func (d Destination) address() string {
-	sum := sha256.Sum256([]byte(string(d.Kind) + "\x00" + string(d.URL) + "\x00" + string(d.Secret)))
-	return hex.EncodeToString(sum[:4])
 }
 
 // clean returns text from elsewhere as it may be shown: short, printable, and without what is secret about the destination.

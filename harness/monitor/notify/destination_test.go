@@ -15,7 +15,7 @@ import (
 func TestConfig(t *testing.T) {
 	t.Parallel()
 	_, err := New(Config{
-		Groups: 501, Heal: -1, Link: "javascript:alert(1)",
+		Groups: 501, Link: "javascript:alert(1)",
 		Destinations: []Destination{
 			{Name: "a", Kind: "mail", URL: "https://verysecret.example.org"},
 			{Name: "b", Kind: Slack, URL: "hooks.slack.com/services/verysecret"},
@@ -26,7 +26,7 @@ func TestConfig(t *testing.T) {
 		},
 	}, nil)
 	for _, want := range []string{
-		"501 groups", "-1 good looks", "the link is none", `of kind "mail"; try slack or webhook`, `the URL of destination b is none`, `two destinations are named "b"`,
+		"501 groups", "the link is none", `of kind "mail"; try slack or webhook`, `the URL of destination b is none`, `two destinations are named "b"`,
 		"destination c has 10 characters, and needs 16; try: openssl", "d is Slack's and has a secret", "has no name",
 	} {
 		require.ErrorContains(t, err, want)
@@ -46,7 +46,7 @@ func TestHidden(t *testing.T) {
 	text, err := json.Marshal(d)
 	require.NoError(t, err)
 	for _, said := range []string{
-		fmt.Sprint(d), fmt.Sprintf("%v %+v %#v %s %q", d, d, d, d, d.URL), string(text), log.String(), d.host(), d.address(),
+		fmt.Sprint(d), fmt.Sprintf("%v %+v %#v %s %q", d, d, d, d, d.URL), string(text), log.String(), d.host(),
 		d.clean("no such token: verysecret, at https://user:verysecret@example.org/verysecret?token=verysecret"),
 	} {
 		require.NotContains(t, said, "verysecret")

@@ -206,7 +206,7 @@ func (f *File) Claim(ctx context.Context, destination string, now time.Time, _ t
 	case f.leases[destination] != "":
 		c.Taken = true
 		return c, nil
-	case head.Due.After(now):
+	case !head.due(now):
 		c.Due = head.Due
 		return c, nil
 	}
@@ -237,7 +237,7 @@ func (f *File) Finish(ctx context.Context, m Message, o Outcome) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, now := range f.doc.Watches[m.Watch].Queue {
-		if now.Seq == m.Seq {
+		if now.Destination == m.Destination && now.Event.ID == m.Event.ID {
 			left, keep := now.finish(m.Claim, o)
 			if err := f.replace(ctx, left, keep); err != nil {
 				return err
@@ -251,17 +251,11 @@ func (f *File) Finish(ctx context.Context, m Message, o Outcome) error {
 	return nil
 }
 
-// Dead implements [Outbox].
-func (f *File) Dead(_ context.Context, destination string) ([]string, error) {
+// Watches implements [Outbox].
+func (f *File) Watches(context.Context) ([]string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var watches []string
-	for _, name := range slices.Sorted(maps.Keys(f.doc.Watches)) {
-		if slices.ContainsFunc(f.doc.Watches[name].Queue, func(m Message) bool { return m.Dead && m.Destination == destination }) {
-			watches = append(watches, name)
-		}
-	}
-	return watches, nil
+	return slices.Sorted(maps.Keys(f.doc.Watches)), nil
 }
 
 func (f *File) String() string { return "file " + f.path }

@@ -22,9 +22,8 @@ type State struct {
 	Groups    map[string]int `json:"groups,omitempty"` // that were told, with their members; nil where there are more than are kept
 	Digest    string         `json:"digest,omitempty"` // of all groups that were told
 	Most      Tally          `json:"most,omitzero"`
-	Good      int            `json:"good,omitempty"` // good looks in a row
-	GoodSince time.Time      `json:"good_since,omitzero"`
-	Seen      time.Time      `json:"seen,omitzero"` // when the latest look began that changed this
+	GoodSince time.Time      `json:"good_since,omitzero"` // the first good look in a row; zero: the latest was none
+	Seen      time.Time      `json:"seen,omitzero"`       // when the latest look began that changed this
 }
 
 // kept is how many groups a state names.
@@ -33,27 +32,44 @@ const kept = 10_000
 // ahead is how far a clock may be ahead and still be believed.
 const ahead = time.Minute
 
-// observe brings a book up to date with a result, and reports whether that changed it. If something is to be told later, again is when.
-func (c *Config) observe(b *Book, r monitor.Result, now time.Time) (changed bool, again time.Time) {
-	s := &b.State
-	if r.Checked.IsZero() || r.Checked.Before(s.Seen) && !s.Seen.After(now.Add(ahead)) {
-		return false, time.Time{}
+// last names what was told last; empty: no incident is open.
+func (s State) last() string {
+	if s.Incident == "" {
+		return ""
 	}
-	switch r.Verdict {
-	case history.Violated:
-		return c.violated(b, r, now)
-	case history.Held:
-		if s.Incident != "" {
-			return c.held(b, r, now), time.Time{}
-		}
-	}
-	return false, time.Time{}
+	return fmt.Sprint(s.Incident, " ", s.Digest, " ", s.ToldAt.UnixNano())
 }
 
-func (c *Config) violated(b *Book, r monitor.Result, now time.Time) (changed bool, again time.Time) {
+// observe brings a book up to date with a result, and reports whether that changed it. If something is to be told later, again is when. Saw is the latest
+// of what was told, as [State.last] names it, of which this instance has seen all groups; it is returned as it is now.
+func (c *Config) observe(b *Book, r monitor.Result, saw string, now time.Time) (changed bool, again time.Time, sees string) {
 	s := &b.State
-	groups := groupsOf(r)
-	digest := digestOf(r.Total, groups)
+	if r.Checked.IsZero() || r.Checked.Before(s.Seen) && !s.Seen.After(now.Add(ahead)) {
+		return false, time.Time{}, saw
+	}
+	// A look at a part is at what its own instance knows to be broken. It says nothing of groups that only another one has seen.
+	all := !r.Partial || saw == s.last() || !r.Whole.IsZero() && !r.Whole.Before(s.Seen)
+	switch r.Verdict {
+	case history.Violated:
+		groups := groupsOf(r)
+		digest := digestOf(r.Total, groups)
+		changed, again = c.violated(b, r, groups, digest, all, now)
+		if s.Digest == digest {
+			return changed, again, s.last()
+		}
+	case history.Held:
+		if s.Incident != "" && all {
+			changed = c.held(b, r, now)
+		}
+	}
+	if saw != s.last() {
+		saw = ""
+	}
+	return changed, again, saw
+}
+
+func (c *Config) violated(b *Book, r monitor.Result, groups map[string]int, digest string, all bool, now time.Time) (changed bool, again time.Time) {
+	s := &b.State
 	if s.Incident == "" {
 		*s = State{Incident: newID(), Opened: r.Checked}
 		for _, g := range r.Groups {
@@ -65,10 +81,10 @@ func (c *Config) violated(b *Book, r monitor.Result, now time.Time) (changed boo
 		s.keep(r.Total, groups, digest)
 		return true, time.Time{}
 	}
-	if s.Good > 0 {
-		s.Good, s.GoodSince, s.Seen, changed = 0, time.Time{}, r.Checked, true
+	if !s.GoodSince.IsZero() {
+		s.GoodSince, s.Seen, changed = time.Time{}, r.Checked, true
 	}
-	if s.Digest == digest {
+	if s.Digest == digest || !all {
 		return changed, time.Time{}
 	}
 	if due := s.ToldAt.Add(c.Update); now.Before(due) && !s.ToldAt.After(now.Add(ahead)) {
@@ -81,13 +97,10 @@ func (c *Config) violated(b *Book, r monitor.Result, now time.Time) (changed boo
 
 func (c *Config) held(b *Book, r monitor.Result, now time.Time) (changed bool) {
 	s := &b.State
-	switch {
-	case s.Good == 0:
-		s.Good, s.GoodSince, s.Seen, changed = 1, r.Checked, r.Checked, true
-	case !r.Checked.Equal(s.Seen):
-		s.Good, s.Seen, changed = s.Good+1, r.Checked, true
+	if s.GoodSince.IsZero() {
+		s.GoodSince, s.Seen, changed = r.Checked, r.Checked, true
 	}
-	if s.Good < c.Heal || r.Checked.Sub(s.GoodSince) < c.HealFor {
+	if r.Checked.Sub(s.GoodSince) < c.HealFor {
 		return changed
 	}
 	c.tell(b, Healed, r, now)
@@ -120,10 +133,10 @@ func (c *Config) tell(b *Book, what Type, r monitor.Result, now time.Time) {
 		e.Groups = append(e.Groups, c.shown(g))
 	}
 	s.Told, s.ToldAt, s.Seen = tally, now, r.Checked
+	b.bury(now)
 	for _, d := range c.Destinations {
 		e.ID = newID()
 		e.Text = e.text()
-		bury(b, d.Name)
 		b.Queue = append(b.Queue, Message{Destination: d.Name, Watch: watchName(r.Watch), Event: e, Due: now})
 	}
 	b.Queue = upToDate(b.Queue)

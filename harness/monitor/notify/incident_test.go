@@ -1,7 +1,9 @@
 package notify
 
 import (
+	"cmp"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +19,6 @@ func TestObserve(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		what, looks, want string
-		heal              int
 		healFor           time.Duration
 	}{
 		{what: "nothing", looks: "0: 1:", want: ""},
@@ -29,15 +30,14 @@ func TestObserve(t *testing.T) {
 		{what: "back as it was", looks: "0:a 5:ab 15:a", want: "0 broke"},
 		{what: "others", looks: "0:a 15:b", want: "0 broke, 15 changed +1 -1"},
 		{what: "unknown neither heals nor breaks", looks: "0:? 1:a 2:? 3:a 4: 5:?", want: "1 broke, 4 healed"},
-		{what: "damped", looks: "0:a 1: 2:a 3: 4: 5: 6:", want: "0 broke, 5 healed", heal: 3},
-		{what: "damped, unknown does not interrupt", looks: "0:a 1: 2:? 3: 4:", want: "0 broke, 3 healed", heal: 2},
-		{what: "damped by time", looks: "0:a 1: 5: 6: 10: 11:", want: "0 broke, 11 healed", healFor: 10 * time.Minute},
-		{what: "damped by time, broken meanwhile", looks: "0:a 1: 5:a 6: 11: 16:", want: "0 broke, 16 healed", healFor: 10 * time.Minute},
-		{what: "one look twice", looks: "0:a 1: 1: 1: 2:", want: "0 broke, 2 healed", heal: 2},
+		{what: "damped, and unknown does not interrupt", looks: "0:a 1: 2:? 3: 4:", want: "0 broke, 3 healed", healFor: 2 * time.Minute},
+		{what: "damped", looks: "0:a 1: 5: 6: 10: 11:", want: "0 broke, 11 healed", healFor: 10 * time.Minute},
+		{what: "damped, broken meanwhile", looks: "0:a 1: 5:a 6: 11: 16:", want: "0 broke, 16 healed", healFor: 10 * time.Minute},
+		{what: "one look twice", looks: "0:a 1: 1: 1: 2:", want: "0 broke, 2 healed", healFor: time.Minute},
 		{what: "older looks", looks: "5:a 4: 6: 5:a", want: "5 broke, 6 healed"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			config, err := Config{Destinations: quick("http://localhost").Destinations, Heal: c.heal, HealFor: c.healFor}.resolve()
+			config, err := Config{Destinations: quick("http://localhost").Destinations, HealFor: cmp.Or(c.healFor, -1)}.resolve()
 			require.NoError(t, err)
 			var told []string
 			var b Book
@@ -52,14 +52,8 @@ func TestObserve(t *testing.T) {
 				} else if keys != "" {
 					r = result(n, strings.Split(keys, "")...)
 				}
-				config.observe(&b, r, r.Checked)
-				for _, m := range b.Queue {
-					text := fmt.Sprintf("%d %s", n, m.Event.Type)
-					if m.Event.Type == Changed {
-						text += fmt.Sprintf(" +%d -%d", *m.Event.New, *m.Event.Gone)
-					}
-					told = append(told, text)
-				}
+				config.observe(&b, r, "", r.Checked)
+				told = append(told, tell(n, b.Queue)...)
 				b.Queue = nil // it is delivered
 			}
 			require.Equal(t, c.want, strings.Join(told, ", "))
@@ -67,10 +61,67 @@ func TestObserve(t *testing.T) {
 	}
 }
 
+// TestLooksAtAPart has two instances, A and B. Their looks are written as "A minute:groups", or "A minute/whole:groups" of a look at a part, where everything
+// was looked at since that minute.
+func TestLooksAtAPart(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ what, looks, want string }{
+		{"it does not know of x", "A2:x B3/1: B4/1: A5:x", "2 broke"},
+		{"it knows of something else", "A2:x B3/1:y B4/1: B5/1:y A6:x", "2 broke"},
+		{"everything was looked at since", "A2:x B3/1: B4/2:", "2 broke, 4 healed"},
+		{"everything was looked at since, and there is more", "A2:x B3/1:xy B4/2:xy", "2 broke, 4 changed +1 -0"},
+		{"it has seen x too", "A2:x B3/1:x B4/1:", "2 broke, 4 healed"},
+		{"one instance", "A2/1:x A3/1:xy A4/1:y A5/1:", "2 broke, 3 changed +1 -0, 4 changed +0 -1, 5 healed"},
+		{"it has not seen all", "A2:xz B3/1:x B4/1:", "2 broke"},
+		{"it has not seen what was told since", "A2:x B3/1:x A4:xz B5/1:x B6/1: A7:z", "2 broke, 4 changed +1 -0, 7 changed +0 -1"},
+		{"it has not seen that x came again", "A2:x B3/1:x A4:z A5:x B6/1:", "2 broke, 4 changed +1 -1, 5 changed +1 -1"},
+		{"it has seen another incident", "A2:x B3/1:x A4: A5:x B6/1: A7:x", "2 broke, 4 healed, 5 broke"},
+		{"what it sees breaks, whatever it does not see", "A2: B3/1:x B4/1:", "3 broke, 4 healed"},
+		{"nothing was looked at as a whole", "A2:x B3/-:", "2 broke"},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			config, err := Config{Destinations: quick("http://localhost").Destinations, Update: -1, HealFor: -1}.resolve()
+			require.NoError(t, err)
+			var told []string
+			var b Book
+			saw := map[string]string{}
+			for look := range strings.FieldsSeq(c.looks) {
+				who, look := look[:1], look[1:]
+				at, keys, _ := strings.Cut(look, ":")
+				at, whole, part := strings.Cut(at, "/")
+				minute, err := strconv.Atoi(at)
+				require.NoError(t, err)
+				r := result(minute, strings.Split(keys, "")...)
+				if r.Partial = part; part && whole != "-" {
+					since, err := strconv.Atoi(whole)
+					require.NoError(t, err)
+					r.Whole = result(since).Checked
+				}
+				_, _, saw[who] = config.observe(&b, r, saw[who], r.Checked)
+				told = append(told, tell(minute, b.Queue)...)
+				b.Queue = nil // it is delivered
+			}
+			require.Equal(t, c.want, strings.Join(told, ", "))
+		})
+	}
+}
+
+// tell prints what is told at a minute.
+func tell(minute int, queue []Message) (told []string) {
+	for _, m := range queue {
+		text := fmt.Sprintf("%d %s", minute, m.Event.Type)
+		if m.Event.Type == Changed {
+			text += fmt.Sprintf(" +%d -%d", *m.Event.New, *m.Event.Gone)
+		}
+		told = append(told, text)
+	}
+	return told
+}
+
 // TestUpToDate lets several things happen before anything is delivered.
 func TestUpToDate(t *testing.T) {
 	t.Parallel()
-	config, err := Config{Destinations: quick("http://localhost").Destinations, Update: -1}.resolve()
+	config, err := Config{Destinations: quick("http://localhost").Destinations, Update: -1, HealFor: -1}.resolve()
 	require.NoError(t, err)
 	type step struct {
 		look monitor.Result
@@ -80,7 +131,7 @@ func TestUpToDate(t *testing.T) {
 	refused := func(m *Message) { m.begin(); *m, _ = m.finish(m.Claim, Outcome{Why: "503"}) }
 	over := func(m *Message) { *m, _ = m.finish(m.Claim, Outcome{Why: "503"}) }
 	doubtful := func(m *Message) { m.begin(); *m, _ = m.finish(m.Claim, Outcome{Why: "no answer", Doubt: true}) }
-	dead := func(m *Message) { m.begin(); *m, _ = m.finish(m.Claim, Outcome{Why: "410", Dead: true, Address: "x"}) }
+	dead := func(m *Message) { m.begin(); *m, _ = m.finish(m.Claim, Outcome{Why: "410", Dead: true}) }
 	for _, c := range []struct {
 		what  string
 		steps []step
@@ -100,7 +151,7 @@ func TestUpToDate(t *testing.T) {
 			var b Book
 			ids := map[string]bool{}
 			for _, s := range c.steps {
-				config.observe(&b, s.look, s.look.Checked)
+				config.observe(&b, s.look, "", s.look.Checked)
 				if s.then != nil {
 					s.then(&b.Queue[0])
 				}
@@ -132,7 +183,7 @@ func TestUpToDate(t *testing.T) {
 			if minute%2 == 0 {
 				r = result(minute, "a")
 			}
-			config.observe(&b, r, r.Checked)
+			config.observe(&b, r, "", r.Checked)
 			dead(&b.Queue[len(b.Queue)-1])
 		}
 		require.Len(t, b.Queue, graves+1)
@@ -141,16 +192,18 @@ func TestUpToDate(t *testing.T) {
 	})
 	t.Run("revived", func(t *testing.T) {
 		var b Book
-		config.observe(&b, result(0, "a"), base)
+		config.observe(&b, result(0, "a"), "", base)
 		dead(&b.Queue[0])
-		config.observe(&b, result(1), base)
-		revive(&b, "ops", "x", base)
-		require.Len(t, b.Queue, 2, "the same address would not have it either")
-		revive(&b, "ops", "y", base)
+		config.observe(&b, result(1), "", base)
+		b.revive("others", base)
+		require.Len(t, b.Queue, 2)
+		b.revive("ops", base)
 		require.Len(t, b.Queue, 1)
 		require.Equal(t, BrokeAndHealed, b.Queue[0].Event.Type)
 		dead(&b.Queue[0])
-		revive(&b, "ops", "x", base.Add(buried+time.Hour))
+		b.bury(base.Add(buried))
+		require.Len(t, b.Queue, 1)
+		b.bury(base.Add(buried + time.Hour))
 		require.Empty(t, b.Queue)
 	})
 }

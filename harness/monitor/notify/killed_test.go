@@ -53,7 +53,7 @@ func child() {
 			return err
 		}
 		config := quick(o.URL)
-		config.Timeout = 500 * time.Millisecond // a lease is twice that, and has to run out after a kill
+		config.Timeout = 500 * time.Millisecond // a lease is three times that, and has to run out after a kill
 		n, err := New(config, outbox)
 		if err != nil {
 			return err

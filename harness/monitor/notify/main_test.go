@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/harness/internal/clock/clocktest"
 	"github.com/interlock-pg/interlock/harness/monitor"
 	"github.com/interlock-pg/interlock/harness/server/servertest"
 )
@@ -169,15 +170,21 @@ func types(all []got) []Type {
 func quick(url string) Config {
 	return Config{
 		Destinations: []Destination{{Name: "ops", Kind: Webhook, URL: Hidden(url), Secret: secret}},
-		Update:       -1, Backoff: time.Millisecond, MaxBackoff: 5 * time.Millisecond, Pace: -1, Poll: 20 * time.Millisecond,
+		Update:       -1, HealFor: -1, Backoff: time.Millisecond, MaxBackoff: 5 * time.Millisecond, Pace: -1, Poll: 20 * time.Millisecond,
 	}
 }
 
-// start runs a notifier until stop, or the end of the test.
+// start makes a notifier, and runs it.
 func start(t testing.TB, config Config, outbox Outbox) (n *Notifier, stop func()) {
 	t.Helper()
 	n, err := New(config, outbox)
 	require.NoError(t, err)
+	return n, run(t, n)
+}
+
+// run runs a notifier until stop, or the end of the test.
+func run(t testing.TB, n *Notifier) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
@@ -186,7 +193,7 @@ func start(t testing.TB, config Config, outbox Outbox) (n *Notifier, stop func()
 		require.ErrorIs(t, <-done, context.Canceled)
 	})
 	t.Cleanup(stop)
-	return n, stop
+	return stop
 }
 
 // place is where an outbox is, to be opened more than once.
@@ -216,96 +223,46 @@ func everywhere(t *testing.T, test func(*testing.T, place)) {
 	})
 }
 
+// waiting counts the messages that wait for a destination.
+func waiting(ctx context.Context, outbox Outbox, destination string) (n int, err error) {
+	watches, err := outbox.Watches(ctx)
+	for _, watch := range watches {
+		here := 0
+		err = errors.Join(err, outbox.Update(ctx, watch, func(b *Book) {
+			here = 0
+			for _, m := range b.Queue {
+				if m.Destination == destination && !m.Dead {
+					here++
+				}
+			}
+		}))
+		n += here
+	}
+	return n, err
+}
+
 // settled waits until nothing waits for any destination.
 func settled(t testing.TB, outbox Outbox, destinations ...string) {
 	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
 	for _, d := range destinations {
 		for {
-			c, err := outbox.Claim(t.Context(), d, time.Time{}, 0) // at a time at which nothing is due
+			n, err := waiting(t.Context(), outbox, d)
 			require.NoError(t, err)
-			if c.Queued == 0 {
+			if n == 0 {
 				break
 			}
-			require.True(t, time.Now().Before(deadline), "%d messages wait for %s", c.Queued, d)
+			require.True(t, time.Now().Before(deadline), "%d messages wait for %s", n, d)
 		}
 	}
-}
-
-// manual is a clock that a test moves.
-type manual struct {
-	mu      sync.Mutex
-	now     time.Time
-	waiting []waiter
-	changed chan struct{}
-}
-
-type waiter struct {
-	at  time.Time
-	out chan time.Time
-}
-
-func newManual() *manual { return &manual{now: base, changed: make(chan struct{})} }
-
-func (c *manual) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *manual) After(d time.Duration) <-chan time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	w := waiter{c.now.Add(d), make(chan time.Time, 1)}
-	if d <= 0 {
-		w.out <- c.now
-		return w.out
-	}
-	c.waiting = append(c.waiting, w)
-	close(c.changed)
-	c.changed = make(chan struct{})
-	return w.out
-}
-
-// move goes to a time, and wakes who waits until then.
-func (c *manual) move(to time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = to
-	c.waiting = slices.DeleteFunc(c.waiting, func(w waiter) bool {
-		due := !w.at.After(to)
-		if due {
-			w.out <- to
-		}
-		return due
-	})
 }
 
 // goOn moves again and again, until something came of it: who reads the clock and then waits may do so around a move.
-func (c *manual) goOn(t testing.TB, by time.Duration, done func() bool) {
+func goOn(t testing.TB, clock *clocktest.Manual, by time.Duration, done func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(time.Millisecond) {
 		require.True(t, time.Now().Before(deadline), "nothing comes of it")
-		c.move(c.Now().Add(by))
-	}
-}
-
-// awaited waits until somebody waits for a time.
-func (c *manual) awaited(t testing.TB, at time.Time) {
-	t.Helper()
-	deadline := time.After(30 * time.Second)
-	for {
-		c.mu.Lock()
-		there, changed := slices.ContainsFunc(c.waiting, func(w waiter) bool { return w.at.Equal(at) }), c.changed
-		c.mu.Unlock()
-		if there {
-			return
-		}
-		select {
-		case <-changed:
-		case <-deadline:
-			t.Fatalf("nobody waits until %v: %v", at, c.waiting)
-		}
+		clock.Move(clock.Now().Add(by))
 	}
 }
 

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/interlock-pg/interlock/harness/history"
+	"github.com/interlock-pg/interlock/harness/internal/clock"
+	"github.com/interlock-pg/interlock/harness/internal/strict"
 	"github.com/interlock-pg/interlock/harness/monitor"
 )
 
@@ -25,58 +27,36 @@ type Config struct {
 	Hide         func(string) string // what messages show of a group's key, and no facts; nil: they show both
 
 	Update  time.Duration // at least, from one message about an incident to a Changed; 0: 15 min
-	Heal    int           // good looks in a row that end an incident; 0: 1
-	HealFor time.Duration // that they must span; 0: none. Looks must go on for it: see [Notifier.Observe]
+	HealFor time.Duration // that good looks in a row must span to end an incident, so that what comes and goes is one; 0: 1 min; negative: one will do
 
 	Timeout    time.Duration // of one attempt; 0 and negative: 10 s
 	Backoff    time.Duration // before the second attempt; it doubles with each, and half of it is random; 0: 1 s
-	MaxBackoff time.Duration // the longest; 0 and negative: 5 min. What a receiver asks for with Retry-After may be longer, a day at most
+	MaxBackoff time.Duration // the longest; 0 and negative: 5 min. Where the destination refuses, or asks for it with Retry-After, it is an hour
 	Pace       time.Duration // at least, from one message to the next for a destination; 0: 1 s, as Slack asks for
 	Poll       time.Duration // how often to look for what another instance left; 0 and negative: 10 s
 
 	Log    *slog.Logger   // nil: nowhere
-	Clock  Clock          // nil: the time
+	Clock  clock.Clock    // nil: the time
 	Random func() float64 // in [0, 1); nil: random
 }
-
-// Clock is time. The zero Config has the real one.
-type Clock interface {
-	Now() time.Time
-	After(time.Duration) <-chan time.Time
-}
-
-type realClock struct{}
-
-func (realClock) Now() time.Time                         { return time.Now() }
-func (realClock) After(d time.Duration) <-chan time.Time { return time.After(d) }
 
 // resolve fills in defaults, and says all that is wrong.
 func (c Config) resolve() (Config, error) {
 	var wrong []error
 	for i, d := range c.Destinations {
-		wrong = append(wrong, d.check())
+		wrong = append(wrong, d.Check())
 		if slices.ContainsFunc(c.Destinations[:i], func(other Destination) bool { return other.Name == d.Name }) {
 			wrong = append(wrong, fmt.Errorf("two destinations are named %q; try another name for one", d.Name))
 		}
 	}
-	if c.Link != "" {
-		if u, err := url.Parse(c.Link); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
-			wrong = append(wrong, errors.New("the link is none that can be shown; try one as https://status.example.org/interlock"))
-		}
-	}
-	if c.Groups > 500 {
-		wrong = append(wrong, fmt.Errorf("a message cannot list %d groups; try 500 at most", c.Groups))
-	}
-	if c.Heal < 0 {
-		wrong = append(wrong, fmt.Errorf("%d good looks cannot end an incident; try 1", c.Heal))
-	}
+	wrong = append(wrong, CheckLink(c.Link), CheckGroups(c.Groups))
 	for _, d := range []struct {
 		what    *time.Duration
 		usual   time.Duration
 		instead time.Duration // of a negative one
 	}{
 		{&c.Update, 15 * time.Minute, 0},
-		{&c.HealFor, 0, 0},
+		{&c.HealFor, time.Minute, 0},
 		{&c.Timeout, 10 * time.Second, 10 * time.Second},
 		{&c.Backoff, time.Second, 0},
 		{&c.MaxBackoff, 5 * time.Minute, 5 * time.Minute},
@@ -92,17 +72,34 @@ func (c Config) resolve() (Config, error) {
 	if c.Groups == 0 {
 		c.Groups = 20
 	}
-	c.Groups, c.Heal = max(c.Groups, 0), max(c.Heal, 1)
+	c.Groups = max(c.Groups, 0)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.Clock == nil {
-		c.Clock = realClock{}
+		c.Clock = clock.Real{}
 	}
 	if c.Random == nil {
 		c.Random = rand.Float64
 	}
 	return c, errors.Join(wrong...)
+}
+
+// CheckLink says what is wrong with Config.Link.
+func CheckLink(link string) error {
+	u, err := url.Parse(link)
+	if link != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil) {
+		return strict.Problem{What: "the link is none that can be shown", Try: "one as https://status.example.org/interlock"}
+	}
+	return nil
+}
+
+// CheckGroups says what is wrong with Config.Groups.
+func CheckGroups(n int) error {
+	if n > 500 {
+		return strict.Problem{What: fmt.Sprintf("a message cannot list %d groups", n), Try: "500 at most"}
+	}
+	return nil
 }
 
 // Notifier tells people. It is safe for concurrent use.
@@ -115,7 +112,7 @@ type Notifier struct {
 
 	mu      sync.Mutex
 	watches map[string]*watched
-	trouble string // of the outbox, at the latest attempt to write what is to be told
+	trouble string // of the outbox, at the latest attempt to tidy it up; empty: there is none
 }
 
 // watched is what a notifier knows of one watch.
@@ -126,6 +123,8 @@ type watched struct {
 	again   time.Time        // when to compare it once more; zero: not needed
 	open    string           // the incident, as far as this instance knows
 	since   time.Time
+	trouble string // of the outbox, at the latest attempt to bring it up to date
+	saw     string // the latest of what was told whose groups this instance has all seen; who has busy has it
 }
 
 // New returns a notifier that tells through an outbox, which stays the caller's to close, after Run has returned.
@@ -142,9 +141,9 @@ func New(config Config, outbox Outbox) (*Notifier, error) {
 	return n, nil
 }
 
-// Observe takes the result of a look, and returns when what is to be told of it is safe in the outbox. It is to be called after every look, also after
-// one that changed nothing, or at least after every one that changed something: then Config.Heal must be 1 and Config.HealFor 0. Where it fails, the
-// result is remembered, as long as this process lives, and [Notifier.Run] tries again.
+// Observe takes the result of a look, and returns when what is to be told of it is safe in the outbox. It is to be called after every look that changed
+// something and, with the result of the latest look, from time to time: only looks that go on end an incident. Where it fails, the result is remembered, as
+// long as this process lives, and [Notifier.Run] tries again.
 func (n *Notifier) Observe(ctx context.Context, r monitor.Result) error {
 	name := watchName(r.Watch)
 	if name == "" {
@@ -188,12 +187,11 @@ func (n *Notifier) settle(ctx context.Context, name string, w *watched) error {
 		}
 		told, again, err := n.compare(ctx, name, w, *todo)
 		n.mu.Lock()
+		w.trouble = textOf(err)
 		if err != nil {
-			n.trouble = err.Error()
 			n.mu.Unlock()
 			return fmt.Errorf("telling of %s: %w; it is kept in memory, and tried again", name, err)
 		}
-		n.trouble = ""
 		w.latest, w.again = todo, again
 		if len(w.pending) > 0 && w.pending[0].Checked.Equal(todo.Checked) && w.pending[0].Version == todo.Version {
 			w.pending = slices.Delete(w.pending, 0, 1)
@@ -218,16 +216,17 @@ func (n *Notifier) compare(ctx context.Context, name string, w *watched, r monit
 		return false, time.Time{}, err
 	}
 	book := Book{State: state}
-	changed, again := n.config.observe(&book, r, now)
+	changed, again, saw := n.config.observe(&book, r, w.saw, now)
 	if changed {
 		err = n.outbox.Update(ctx, name, func(b *Book) {
-			changed, again = n.config.observe(b, r, now)
+			changed, again, saw = n.config.observe(b, r, w.saw, now)
 			book.State = b.State
 		})
 		if err != nil {
 			return false, time.Time{}, err
 		}
 	}
+	w.saw = saw
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if was := w.open; was != book.State.Incident {
@@ -241,9 +240,13 @@ func (n *Notifier) compare(ctx context.Context, name string, w *watched, r monit
 // again at the next start, with the same id.
 func (n *Notifier) Run(ctx context.Context) error {
 	var all sync.WaitGroup
-	for _, s := range n.senders {
-		all.Go(func() { s.run(ctx) })
-	}
+	all.Go(func() {
+		n.tend(ctx, func() {
+			for _, s := range n.senders {
+				all.Go(func() { s.run(ctx) })
+			}
+		})
+	})
 	all.Go(func() { n.retell(ctx) })
 	all.Wait()
 	n.client.CloseIdleConnections()
@@ -270,12 +273,25 @@ func (n *Notifier) retell(ctx context.Context) {
 			continue
 		case <-n.config.Clock.After(wait):
 		}
+		if e, is := n.outbox.(*either); is {
+			if err := e.back(ctx); err != nil && ctx.Err() == nil {
+				n.config.Log.Warn("messages wait in a file, and cannot be moved to the database", "error", err)
+			}
+		}
 		for name, w := range watches {
 			if err := n.settle(ctx, name, w); err != nil && ctx.Err() == nil {
 				n.config.Log.Warn("what is to be told waits in memory", "watch", name, "error", err)
 			}
 		}
 	}
+}
+
+// textOf returns what an error says; empty: there is none.
+func textOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 // nudge wakes who waits on a channel of one place.

@@ -17,11 +17,11 @@ type Outbox interface {
 	// Claim gives the next message of a destination to the caller alone, for the time of the lease.
 	Claim(ctx context.Context, destination string, now time.Time, lease time.Duration) (Claim, error)
 
-	// Finish says what became of a message that was claimed.
+	// Finish says what became of a message that was claimed. It is known by its delivery id.
 	Finish(ctx context.Context, m Message, o Outcome) error
 
-	// Dead returns the watches that have dead messages for a destination.
-	Dead(ctx context.Context, destination string) ([]string, error)
+	// Watches returns the watches that have a book.
+	Watches(ctx context.Context) ([]string, error)
 
 	// String says where it is, for people.
 	String() string
@@ -33,6 +33,8 @@ type Outbox interface {
 type Book struct {
 	State State     `json:"state"`
 	Queue []Message `json:"queue,omitempty"` // in the order in which they are sent
+
+	Taken []string `json:"taken,omitempty"` // messages that are in tables too, which could not be written when a file took them over; of a file
 }
 
 // Message is an event on its way to a destination.
@@ -47,8 +49,10 @@ type Message struct {
 	Claim       string    `json:"claim,omitempty"` // names the attempt that has begun and that nobody knows the end of; empty: there is none
 	Doubt       bool      `json:"doubt,omitempty"` // an attempt may have arrived
 	Dead        bool      `json:"dead,omitempty"`
-	Address     string    `json:"address,omitempty"` // a fingerprint of the destination that would not have it; of a dead one
 }
+
+// due reports whether the message is to be sent now. A time that nobody can have meant was written by a clock that was wrong.
+func (m Message) due(now time.Time) bool { return !m.Due.After(now) || m.Due.After(now.Add(2*longest)) }
 
 // fresh reports whether the message cannot have arrived, and nobody is sending it.
 func (m Message) fresh() bool { return m.Claim == "" && !m.Doubt }
@@ -66,8 +70,7 @@ type Claim struct {
 type Outcome struct {
 	Delivered bool
 	Doubt     bool      // it may have arrived
-	Dead      bool      // it is not to be tried again
-	Address   string    // of the destination; if Dead
+	Dead      bool      // it is not to be tried again, before the next start
 	Why       string    // it was not delivered
 	Due       time.Time // when to try again
 	Aborted   bool      // we gave up ourselves: it does not count as an attempt
@@ -94,22 +97,22 @@ func (m Message) finish(claim string, o Outcome) (_ Message, keep bool) {
 	if !o.Due.IsZero() {
 		m.Due = o.Due
 	}
-	m.Dead, m.Address = o.Dead, o.Address
+	m.Dead = o.Dead
 	return m, true
 }
 
-// bury drops the oldest dead messages of a destination, where there are too many.
-func bury(b *Book, destination string) {
-	dead := 0
+// bury drops dead messages: those that are too old, and the oldest where one destination has too many.
+func (b *Book) bury(now time.Time) {
+	dead := map[string]int{}
 	for _, m := range b.Queue {
-		if m.Dead && m.Destination == destination {
-			dead++
+		if m.Dead {
+			dead[m.Destination]++
 		}
 	}
 	b.Queue = slices.DeleteFunc(b.Queue, func(m Message) bool {
-		over := dead > graves && m.Dead && m.Destination == destination
+		over := m.Dead && (dead[m.Destination] > graves || m.old(now))
 		if over {
-			dead--
+			dead[m.Destination]--
 		}
 		return over
 	})
@@ -118,26 +121,37 @@ func bury(b *Book, destination string) {
 // graves is how many dead messages are kept, of one watch for one destination.
 const graves = 100
 
-// revive makes the dead messages of a destination wait again, unless it was this address that would not have them, and drops those that are too old.
-func revive(b *Book, destination, address string, now time.Time) {
-	b.Queue = slices.DeleteFunc(b.Queue, func(m Message) bool {
-		return m.Destination == destination && m.Dead && m.Event.Seen.Before(now.Add(-buried))
-	})
+// old reports whether a message that cannot be delivered has been kept for long enough.
+func (m Message) old(now time.Time) bool { return m.Event.Seen.Before(now.Add(-buried)) }
+
+// buried is how long that is.
+const buried = 30 * 24 * time.Hour
+
+// revive makes what waits for a destination due, dead or not.
+func (b *Book) revive(destination string, now time.Time) {
 	for i := range b.Queue {
-		if m := &b.Queue[i]; m.Destination == destination && m.Dead && m.Address != address {
-			m.Dead, m.Address, m.Attempts, m.Due = false, "", 0, now
+		m := &b.Queue[i]
+		if m.Destination != destination {
+			continue
+		}
+		if m.Dead {
+			m.Dead, m.Attempts = false, 0
+		}
+		if m.Due.After(now) {
+			m.Due = now
 		}
 	}
 	b.Queue = upToDate(b.Queue)
 }
 
-// buried is how long dead messages are kept.
-const buried = 30 * 24 * time.Hour
-
 // upToDate returns a queue without what later messages in it make needless. What takes over from another has its place, and is due when it was.
 func upToDate(queue []Message) []Message {
 	var out []Message
 	for _, m := range queue {
+		if m.Dead || !slices.ContainsFunc(out, func(before Message) bool { return before.takenOverBy(m) }) {
+			out = append(out, m)
+			continue
+		}
 		var rest []Message
 		at, told := -1, m
 		for _, before := range out {
@@ -159,12 +173,8 @@ func upToDate(queue []Message) []Message {
 				e.Before, e.New, e.Gone = before.Event.Before, nil, nil
 			}
 		}
-		if at < 0 {
-			rest = append(rest, m)
-		} else {
-			told.Event.Text = told.Event.text()
-			rest[at] = told
-		}
+		told.Event.Text = told.Event.text()
+		rest[at] = told
 		out = rest
 	}
 	return out

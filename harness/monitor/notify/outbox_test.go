@@ -3,9 +3,9 @@ package notify
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"testing"
 	"time"
 
@@ -66,10 +66,10 @@ func TestOutbox(t *testing.T) {
 		require.Equal(t, 1, again.Message.Attempts)
 		require.False(t, again.Message.Doubt)
 		require.NoError(t, outbox.Finish(ctx, *first.Message, Outcome{Dead: true}), "somebody else has it: nothing")
-		require.NoError(t, outbox.Finish(ctx, *again.Message, Outcome{Dead: true, Address: "x", Why: "gone"}))
-		watches, err := outbox.Dead(ctx, "ops")
+		require.NoError(t, outbox.Finish(ctx, *again.Message, Outcome{Dead: true, Why: "gone"}))
+		watches, err := outbox.Watches(ctx)
 		require.NoError(t, err)
-		require.Equal(t, []string{"w"}, watches)
+		require.Equal(t, []string{"v", "w"}, watches)
 
 		for _, want := range []string{"2", "3"} {
 			c, err = outbox.Claim(ctx, "ops", base, time.Hour)
@@ -118,6 +118,51 @@ func TestLeaseEnds(t *testing.T) {
 	})
 }
 
+// TestNobodyWaitsInACircle has one that claims while another, whose lease has run out, writes how its attempt ended.
+func TestNobodyWaitsInACircle(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	db := servertest.Database(t, "")
+	outbox, err := Open(ctx, Store{Database: db.Config("notify"), Create: true})
+	require.NoError(t, err)
+	defer outbox.Close()
+	told(t, outbox, "w", "1")
+	first, err := outbox.Claim(ctx, "ops", base, 0)
+	require.NoError(t, err)
+	require.NotNil(t, first.Message)
+
+	var conns [2]*pgx.Conn
+	for i := range conns {
+		conns[i], err = db.Connect(ctx, "control")
+		require.NoError(t, err)
+		defer conns[i].Close(context.Background())
+	}
+	slow, err := conns[0].Begin(ctx) // somebody who looks at the message
+	require.NoError(t, err)
+	_, err = slow.Exec(ctx, `select from interlock.notify_message for update`)
+	require.NoError(t, err)
+	ends := make(chan error, 2)
+	waits := func(n int) bool {
+		var waiting int
+		require.NoError(t, conns[1].QueryRow(ctx, `select count(*) from pg_stat_activity
+			where datname = current_database() and application_name = 'interlock notify' and wait_event_type = 'Lock'`).Scan(&waiting))
+		return waiting == n
+	}
+	go func() { ends <- outbox.Finish(ctx, *first.Message, Outcome{Delivered: true}) }()
+	require.Eventually(t, func() bool { return waits(1) }, 30*time.Second, time.Millisecond)
+	claimed := make(chan Claim, 1)
+	go func() {
+		c, err := outbox.Claim(ctx, "ops", base, time.Hour)
+		claimed <- c
+		ends <- err
+	}()
+	require.Eventually(t, func() bool { return len(claimed) == 1 || waits(2) }, 30*time.Second, time.Millisecond)
+	require.NoError(t, slow.Commit(ctx))
+	require.NoError(t, <-ends)
+	require.NoError(t, <-ends)
+	require.Nil(t, (<-claimed).Message, "it was delivered")
+}
+
 // TestText has keys and facts of all kinds.
 func TestText(t *testing.T) {
 	everywhere(t, func(t *testing.T, p place) {
@@ -131,7 +176,7 @@ func TestText(t *testing.T) {
 		r.Groups[2].Facts = json.RawMessage(`{"a": ["\ud83d\ude00", "😀", null]}`)
 		var want Book
 		require.NoError(t, outbox.Update(t.Context(), "duplicate-sessions", func(b *Book) {
-			config.observe(b, r, base)
+			config.observe(b, r, "", base)
 			want = *b
 		}))
 		require.NoError(t, outbox.Close())
@@ -178,9 +223,7 @@ func TestStateFileThatCannotBeWritten(t *testing.T) {
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "notify.json.next"), 0o700)) // in the way
 	err = outbox.Update(t.Context(), "w", func(b *Book) { b.Queue = nil })
 	require.ErrorContains(t, err, "try a directory that can be written")
-	c, err := outbox.Claim(t.Context(), "ops", time.Time{}, 0)
-	require.NoError(t, err)
-	require.Equal(t, 1, c.Queued, "what could not be written did not happen")
+	require.Len(t, outbox.doc.Watches["w"].Queue, 1, "what could not be written did not happen")
 	require.NoError(t, os.Remove(filepath.Join(dir, "notify.json.next")))
 	require.NoError(t, outbox.Update(t.Context(), "w", func(b *Book) { b.Queue = nil }))
 }
@@ -238,8 +281,8 @@ func FuzzDocument(f *testing.F) {
 			r := result(1, "a")
 			r.Watch.Name = watch
 			config, _ := Config{Destinations: quick("http://localhost").Destinations}.resolve()
-			config.observe(&book, r, base)
-			config.observe(&book, result(2), base)
+			config.observe(&book, r, "", base)
+			config.observe(&book, result(2), "", base)
 		}
 	})
 }
@@ -260,7 +303,7 @@ func TestOpen(t *testing.T) {
 	require.ErrorIs(t, err, ErrNoTables)
 	file, err := Open(ctx, Store{Database: db.Config("notify"), File: filepath.Join(t.TempDir(), "x")})
 	require.NoError(t, err)
-	require.IsType(t, &File{}, file)
+	require.IsType(t, &File{}, file.(*either).in)
 	require.NoError(t, file.Close())
 	for range 2 {
 		table, err := Open(ctx, Store{Database: db.Config("notify"), Create: true})
@@ -283,42 +326,126 @@ func readOnly(db *server.Database) *pgx.ConnConfig {
 // TestThereAndBack breaks while the database can be written, goes on with a file while it cannot, and returns.
 func TestThereAndBack(t *testing.T) {
 	t.Parallel()
-	ctx := t.Context()
-	db := servertest.Database(t, "")
-	ops := receive(t, nil)
-	there := Store{Database: db.Config("notify"), Create: true, File: filepath.Join(t.TempDir(), "notify.json")}
-	away := there
-	away.Database = readOnly(db)
-	observe := func(s Store, url string, minute int, keys ...string) {
-		outbox, err := Open(ctx, s)
-		require.NoError(t, err)
-		n, stop := start(t, quick(url), outbox)
-		require.NoError(t, n.Observe(ctx, result(minute, keys...)))
-		if url == ops.URL {
-			settled(t, outbox, "ops")
-		}
-		stop()
-		require.NoError(t, outbox.Close())
+	type step struct {
+		readOnly, nobody bool // nobody: there is no receiver
+		keys             []string
 	}
-	nobody, _ := port(t)
-	observe(there, ops.URL, 0, "a")
-	ops.awaitTypes(Broke)
-	observe(away, ops.URL, 1, "a")
-	ops.awaitTypes(Broke)
-	observe(away, ops.URL, 2)
-	ops.awaitTypes(Broke, Healed)
-	observe(there, ops.URL, 3)
-	ops.awaitTypes(Broke, Healed)
-	observe(away, nobody, 4, "b") // cannot be told yet
-	observe(there, ops.URL, 5, "b")
-	all := ops.awaitTypes(Broke, Healed, Broke)
-	require.Equal(t, "b", all[2].Groups[0].Key)
-	observe(there, ops.URL, 6)
-	ops.awaitTypes(Broke, Healed, Broke, Healed)
-	require.False(t, slices.ContainsFunc(all, func(g got) bool { return g.ID == "" }))
+	for _, c := range []struct {
+		what  string
+		steps []step
+		want  []Type // what the receiver has got after each step
+		after []int
+	}{
+		{
+			"told at once",
+			[]step{{keys: []string{"a"}}, {readOnly: true, keys: []string{"a"}}, {readOnly: true}, {}},
+			[]Type{Broke, Healed},
+			[]int{1, 1, 2, 2},
+		},
+		{
+			"what waits in a file goes to the tables",
+			[]step{{readOnly: true, nobody: true, keys: []string{"b"}}, {keys: []string{"b"}}, {}},
+			[]Type{Broke, Healed},
+			[]int{0, 1, 2},
+		},
+		{
+			"what waits in tables goes to the file",
+			[]step{{nobody: true, keys: []string{"a"}}, {readOnly: true}, {}},
+			[]Type{BrokeAndHealed},
+			[]int{0, 1, 1},
+		},
+		{
+			"and is not told again by the tables",
+			[]step{{nobody: true, keys: []string{"a"}}, {readOnly: true, keys: []string{"a"}}, {readOnly: true, keys: []string{"a"}}, {keys: []string{"a"}}, {}},
+			[]Type{Broke, Healed},
+			[]int{0, 1, 1, 1, 2},
+		},
+		{
+			"it waits there, and comes back as it is by then",
+			[]step{{nobody: true, keys: []string{"a"}}, {readOnly: true, nobody: true, keys: []string{"a", "b"}}, {keys: []string{"a", "b"}}},
+			[]Type{Broke},
+			[]int{0, 0, 1},
+		},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			t.Parallel()
+			ctx := t.Context()
+			db := servertest.Database(t, "")
+			ops := receive(t, nil)
+			nobody, _ := port(t)
+			path := filepath.Join(t.TempDir(), "notify.json")
+			for minute, s := range c.steps {
+				store := Store{Database: db.Config("notify"), Create: true, File: path}
+				if s.readOnly {
+					store.Database = readOnly(db)
+				}
+				config := quick(ops.URL)
+				if s.nobody {
+					config = quick(nobody)
+				}
+				outbox, err := Open(ctx, store)
+				require.NoError(t, err)
+				n, err := New(config, outbox)
+				require.NoError(t, err)
+				require.NoError(t, n.Observe(ctx, result(minute, s.keys...))) // before anything is sent
+				stop := run(t, n)
+				if !s.nobody {
+					settled(t, outbox, "ops")
+				}
+				stop()
+				require.NoError(t, outbox.Close())
+				got := ops.awaitTypes(append([]Type(nil), c.want[:c.after[minute]]...)...)
+				if len(got) > 0 && got[len(got)-1].Type == Broke {
+					require.Len(t, got[len(got)-1].Groups, len(s.keys))
+				}
+			}
+			conn, err := db.Connect(ctx, "control")
+			require.NoError(t, err)
+			defer conn.Close(ctx)
+			var left int
+			require.NoError(t, conn.QueryRow(ctx, `select count(*) from interlock.notify_message`).Scan(&left))
+			require.Zero(t, left)
+		})
+	}
 }
 
-// TestNoRight has a role that may not create anything.
+// TestTakeBack goes through what may be in tables and in the file that took over from them.
+func TestTakeBack(t *testing.T) {
+	t.Parallel()
+	of := func(id string, what Type) Message {
+		return Message{Destination: "ops", Watch: "w", Event: Event{Format: Format, ID: id, Type: what, Incident: id}}
+	}
+	numbered := func(seq int64, m Message) Message { m.Seq = seq; return m }
+	claimed := func(m Message) Message { m.Claim = "x"; return m }
+	doubtful := func(m Message) Message { m.Doubt = true; return m }
+	for _, c := range []struct {
+		what       string
+		table      []Message
+		file, want []Message
+		taken      []string
+	}{
+		{"nothing was taken", []Message{numbered(7, of("1", Broke))}, []Message{numbered(1, of("2", Broke))}, []Message{numbered(7, of("1", Broke)), of("2", Broke)}, nil},
+		{"it was told", []Message{numbered(7, of("1", Broke))}, nil, nil, []string{"1"}},
+		{"it was not", []Message{numbered(7, of("1", Broke))}, []Message{numbered(1, of("1", Broke))}, []Message{numbered(7, of("1", Broke))}, []string{"1"}},
+		{
+			"an attempt may have arrived",
+			[]Message{numbered(7, of("1", Broke)), numbered(8, claimed(of("2", Broke)))},
+			[]Message{numbered(1, claimed(of("1", Broke))), numbered(2, of("2", Broke))},
+			[]Message{numbered(7, doubtful(of("1", Broke))), numbered(8, doubtful(of("2", Broke)))},
+			[]string{"1", "2"},
+		},
+		{"another one told it", nil, []Message{numbered(1, of("1", Broke))}, []Message{of("1", Broke)}, []string{"1"}},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			book := Book{State: State{Seen: base}, Queue: c.table}
+			book.takeBack(Book{State: State{Seen: base.Add(-time.Hour), Incident: "old"}, Queue: c.file, Taken: c.taken})
+			require.Equal(t, c.want, book.Queue)
+			require.Empty(t, book.State.Incident, "what is older says nothing")
+		})
+	}
+}
+
+// TestNoRight has a role that may not create anything, and one that may not even see the tables that there are.
 func TestNoRight(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -326,16 +453,54 @@ func TestNoRight(t *testing.T) {
 	conn, err := db.Connect(ctx, "control")
 	require.NoError(t, err)
 	role := "notify_" + db.Name
-	_, err = conn.Exec(ctx, `create role `+pgx.Identifier{role}.Sanitize()+` login`)
-	require.NoError(t, err)
+	run := func(sql string) {
+		t.Helper()
+		_, err := conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
+		require.NoError(t, err, sql)
+	}
+	run(`create role ` + role + ` login`)
 	defer func() {
-		_, err := conn.Exec(context.Background(), `drop role `+pgx.Identifier{role}.Sanitize())
+		_, err := conn.Exec(context.Background(), `drop owned by `+role+`; drop role `+role, pgx.QueryExecModeSimpleProtocol)
 		require.NoError(t, err)
 		require.NoError(t, conn.Close(context.Background()))
 	}()
 	config := db.Config("notify")
 	config.User = role
-	_, err = Open(ctx, Store{Database: config, Create: true, File: filepath.Join(t.TempDir(), "x")})
-	require.ErrorContains(t, err, "42501")
-	require.ErrorContains(t, err, "try a role that may create a schema in this database, or a state file")
+	file := filepath.Join(t.TempDir(), "x")
+	tries := 0
+	refused := func(want error, try string) {
+		t.Helper()
+		_, err := Open(ctx, Store{Database: config, Create: true})
+		require.ErrorIs(t, err, want)
+		require.ErrorContains(t, err, try)
+		outbox, err := Open(ctx, Store{Database: config, Create: true, File: file})
+		require.NoError(t, err, "there is a file")
+		tries++
+		told(t, outbox, "w", fmt.Sprint(tries))
+		require.NoError(t, outbox.Close())
+	}
+	refused(ErrNoTables, "try docs/deploy/role.sql, a role that may create a schema in this database, or a state file")
+	table, err := OpenTable(ctx, db.Config("owner"), true)
+	require.NoError(t, err)
+	require.NoError(t, table.Close())
+	refused(ErrNoRight, `try: grant interlock_outbox to "`+role+`"`)
+	run(`grant usage on schema interlock to ` + role)
+	refused(ErrNoRight, "try: grant")
+	run(`grant select on all tables in schema interlock to ` + role)
+	refused(ErrNoRight, "try: grant")
+
+	outbox, err := Open(ctx, Store{Database: config, File: file})
+	require.NoError(t, err)
+	defer outbox.Close()
+	run(`grant insert, update, delete on all tables in schema interlock to ` + role)
+	require.NoError(t, outbox.(*either).back(ctx), "they may be written now")
+	var waiting int
+	require.NoError(t, conn.QueryRow(ctx, `select count(*) from interlock.notify_message`).Scan(&waiting))
+	require.Equal(t, tries, waiting)
+	run(`revoke insert on all tables in schema interlock from ` + role)
+	told(t, outbox, "w", "one more") // in the file
+	run(`grant insert on all tables in schema interlock to ` + role)
+	require.NoError(t, outbox.(*either).back(ctx))
+	require.NoError(t, conn.QueryRow(ctx, `select count(*) from interlock.notify_message`).Scan(&waiting))
+	require.Equal(t, tries+1, waiting)
 }

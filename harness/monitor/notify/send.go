@@ -19,11 +19,16 @@ import (
 // sender sends to one destination.
 type sender struct {
 	*Notifier
-	to     Destination
-	wake   chan struct{}
-	status DestinationStatus // guarded by Notifier.mu
+	to   Destination
+	wake chan struct{}
 
+	// These are guarded by Notifier.mu.
+	status  DestinationStatus
+	trouble string // of the outbox, at the latest attempt to get at it; empty: there is none
+
+	// These are run's.
 	unfinished func(context.Context) error // the end of an attempt that could not be written; nil: there is none
+	refused    time.Time                   // since when the destination refuses whatever it is sent; zero: it does not
 }
 
 func newSender(n *Notifier, d Destination) *sender {
@@ -50,19 +55,16 @@ func (s *sender) update(change func(*DestinationStatus)) {
 
 // run sends until ctx is done.
 func (s *sender) run(ctx context.Context) {
-	revived := false
 	for ctx.Err() == nil {
-		var wait time.Duration
-		var err error
-		if !revived {
-			err = s.revive(ctx)
-			revived = err == nil
-		}
-		if err == nil {
-			wait, err = s.next(ctx)
-		}
+		wait, err := s.next(ctx)
+		s.mu.Lock()
+		s.trouble = textOf(err)
+		s.mu.Unlock()
 		if err != nil {
 			wait = s.config.Poll
+			if s.unfinished != nil { // while the message is ours
+				wait = min(wait, s.backoff(1, s.config.MaxBackoff))
+			}
 			if ctx.Err() == nil {
 				s.config.Log.Warn("cannot get at what is to be sent", "destination", s.to.Name, "error", err)
 				s.update(func(d *DestinationStatus) { d.Why = err.Error() })
@@ -79,17 +81,6 @@ func (s *sender) run(ctx context.Context) {
 	}
 }
 
-// revive tries what this destination would not have at another address.
-func (s *sender) revive(ctx context.Context) error {
-	watches, err := s.outbox.Dead(ctx, s.to.Name)
-	for _, watch := range watches {
-		if err == nil {
-			err = s.outbox.Update(ctx, watch, func(b *Book) { revive(b, s.to.Name, s.to.address(), s.config.Clock.Now()) })
-		}
-	}
-	return err
-}
-
 // next sends the next message, and returns how long to wait after that.
 func (s *sender) next(ctx context.Context) (wait time.Duration, err error) {
 	if s.unfinished != nil {
@@ -99,7 +90,7 @@ func (s *sender) next(ctx context.Context) (wait time.Duration, err error) {
 		s.unfinished = nil
 	}
 	now := s.config.Clock.Now()
-	claim, err := s.outbox.Claim(ctx, s.to.Name, now, 2*s.config.Timeout)
+	claim, err := s.outbox.Claim(ctx, s.to.Name, now, 3*s.config.Timeout) // one for the attempt, and the others to write its end
 	if err != nil {
 		return 0, err
 	}
@@ -119,7 +110,7 @@ func (s *sender) next(ctx context.Context) (wait time.Duration, err error) {
 	outcome := s.attempt(ctx, m)
 	s.record(m, outcome)
 	finish := func(ctx context.Context) error {
-		ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), finishFor)
+		ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), s.config.Timeout/2)
 		defer stop()
 		err := s.outbox.Finish(ctx, m, outcome)
 		if err != nil || outcome.Delivered || outcome.Doubt || outcome.Dead {
@@ -133,13 +124,12 @@ func (s *sender) next(ctx context.Context) (wait time.Duration, err error) {
 	}
 	if outcome.Delivered {
 		s.update(func(d *DestinationStatus) { d.Queued-- })
+	}
+	if outcome.Delivered || outcome.Dead {
 		return s.pace(ctx), nil
 	}
 	return max(0, outcome.Due.Sub(s.config.Clock.Now())), nil
 }
-
-// finishFor is how long writing the end of an attempt may take.
-const finishFor = 5 * time.Second
 
 // pace waits until the next message may be sent, whoever wakes us.
 func (s *sender) pace(ctx context.Context) time.Duration {
@@ -188,8 +178,9 @@ func (s *sender) record(m Message, o Outcome) {
 func (s *sender) attempt(ctx context.Context, m Message) Outcome {
 	answer, reached, err := s.post(ctx, m.Event)
 	now := s.config.Clock.Now()
-	later := now.Add(s.backoff(m.Attempts + 1))
+	later := now.Add(s.backoff(m.Attempts+1, s.config.MaxBackoff))
 	if err != nil {
+		s.refused = time.Time{}
 		o := Outcome{Doubt: reached, Why: s.to.clean(reason(err)), Due: later}
 		if ctx.Err() != nil {
 			o.Aborted, o.Due = true, now
@@ -202,21 +193,45 @@ func (s *sender) attempt(ctx context.Context, m Message) Outcome {
 		why += ": " + body
 	}
 	switch {
+	case status == http.StatusBadRequest || status == http.StatusGone || status == http.StatusRequestEntityTooLarge: // it will not have this one, ever
+		return Outcome{Dead: true, Why: why + s.another()}
+	case status >= 300 && status < 400:
+		return s.refusal(m, now, why+"; redirects are not followed: try the address that it leads to")
+	case status >= 400 && status < 500 && status != http.StatusRequestTimeout && status != http.StatusTooManyRequests:
+		return s.refusal(m, now, why+s.another())
+	}
+	s.refused = time.Time{}
+	switch {
 	case status >= 200 && status < 300:
 		return Outcome{Delivered: true}
-	case status >= 300 && status < 400:
-		return Outcome{Dead: true, Address: s.to.address(), Why: why + "; redirects are not followed: try the address that it leads to"}
 	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
 		if asked := retryAfter(answer.retryAfter, now); asked.After(later) {
 			later = asked
 		}
 		return Outcome{Why: why, Due: later}
-	case status >= 500 || status == http.StatusRequestTimeout || status < 200:
-		return Outcome{Doubt: true, Why: why, Due: later}
 	default:
-		return Outcome{Dead: true, Address: s.to.address(), Why: why + "; try another URL, or another secret, for destination " + s.to.Name}
+		return Outcome{Doubt: true, Why: why, Due: later}
 	}
 }
+
+// another is what to try where a destination refuses.
+func (s *sender) another() string {
+	return "; try another URL, or another secret, for destination " + s.to.Name
+}
+
+// refusal is what comes of a message that the destination would not have. It may later, if it is being set up or moved: it has a day to.
+func (s *sender) refusal(m Message, now time.Time, why string) Outcome {
+	if s.refused.IsZero() {
+		s.refused = now
+	}
+	if now.Sub(s.refused) >= patience {
+		return Outcome{Dead: true, Why: why}
+	}
+	return Outcome{Why: why, Due: now.Add(s.backoff(m.Attempts+1, longest))}
+}
+
+// patience is how long a destination may refuse everything before messages to it are dead.
+const patience = day
 
 // answer is what a receiver answered.
 type answer struct {
@@ -258,19 +273,19 @@ func (s *sender) post(ctx context.Context, e Event) (_ answer, reached bool, err
 }
 
 // backoff returns how long to wait after so many attempts.
-func (s *sender) backoff(attempts int) time.Duration {
+func (s *sender) backoff(attempts int, most time.Duration) time.Duration {
 	wait := s.config.Backoff
 	for range min(attempts-1, 62) {
-		if wait *= 2; wait >= s.config.MaxBackoff || wait <= 0 {
+		if wait *= 2; wait >= most || wait <= 0 {
 			break
 		}
 	}
-	wait = min(wait, s.config.MaxBackoff)
+	wait = min(wait, most)
 	return wait/2 + time.Duration(s.config.Random()*float64(wait-wait/2))
 }
 
-// longest is how long a receiver may ask us to wait.
-const longest = 24 * time.Hour
+// longest is how long it may be until the next attempt, also where the receiver asks for more.
+const longest = time.Hour
 
 // retryAfter reads the header of that name: seconds, or a date. Zero: it says nothing.
 func retryAfter(header string, now time.Time) time.Time {

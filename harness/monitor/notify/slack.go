@@ -42,10 +42,10 @@ func slackBody(e Event) []byte {
 	said := escape(e.Says) + "\n" + escape(e.counts()) + "."
 	switch e.Type {
 	case Broke, Changed:
-		said += "\nBroken since " + clock(e.Opened) + "."
+		said += "\nBroken since " + moment(e.Opened) + "."
 	case Healed, BrokeAndHealed:
 		if e.Healed != nil {
-			said += "\nBroken from " + clock(e.Opened) + " to " + clock(*e.Healed) + "."
+			said += "\nBroken from " + moment(e.Opened) + " to " + moment(*e.Healed) + "."
 		}
 	}
 	if e.Type == BrokeAndHealed {
@@ -56,7 +56,7 @@ func slackBody(e Event) []byte {
 	if link := slackLink(e.Link); link != "" {
 		end = append(end, section(link))
 	}
-	end = append(end, slackBlock{Type: "context", Elements: []slackText{{"mrkdwn", "Interlock, as seen at " + clock(e.Seen) + ". Incident " + escape(e.Incident) + "."}}})
+	end = append(end, slackBlock{Type: "context", Elements: []slackText{{"mrkdwn", "Interlock, as seen at " + moment(e.Seen) + ". Incident " + escape(e.Incident) + "."}}})
 
 	// The groups, as many as there is room for, and last how many more there are.
 	shown, lines := 0, ""
@@ -90,7 +90,7 @@ func slackGroup(g Group) string {
 	if key == "" {
 		key = " "
 	}
-	return fmt.Sprintf("`%s`: %s, since %s", escape(key), count(g.Members, "member"), clock(g.Since))
+	return fmt.Sprintf("`%s`: %s, since %s", escape(key), count(g.Members, "member"), moment(g.Since))
 }
 
 // slackLink leaves out what would end a link early, and what is too long to be one.

@@ -1,15 +1,16 @@
 package notify
 
 import (
+	"cmp"
+	"maps"
 	"slices"
-	"strings"
 	"time"
 )
 
 // Status is how telling goes, as far as this instance knows. It has no secrets.
 type Status struct {
 	Outbox       string // where it is
-	Trouble      string // why what is to be told cannot be written there; empty: it can
+	Trouble      string // why nobody can be told: what is in the way of the outbox; empty: nothing
 	Waiting      int    // results that are not compared with the outbox yet, because of the trouble
 	Incidents    []Incident
 	Destinations []DestinationStatus
@@ -45,14 +46,16 @@ func (n *Notifier) Status() Status {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s := Status{Outbox: n.outbox.String(), Trouble: n.trouble}
-	for name, w := range n.watches {
+	for _, name := range slices.Sorted(maps.Keys(n.watches)) {
+		w := n.watches[name]
+		s.Trouble = cmp.Or(s.Trouble, w.trouble)
 		s.Waiting += len(w.pending)
 		if w.open != "" {
 			s.Incidents = append(s.Incidents, Incident{Watch: name, ID: w.open, Opened: w.since})
 		}
 	}
-	slices.SortFunc(s.Incidents, func(a, b Incident) int { return strings.Compare(a.Watch, b.Watch) })
 	for _, sender := range n.senders {
+		s.Trouble = cmp.Or(s.Trouble, sender.trouble)
 		s.Destinations = append(s.Destinations, sender.status)
 	}
 	return s

@@ -47,11 +47,24 @@ comment on table interlock.notify_destination is 'which instance of Interlock se
 type Table struct {
 	pool  *pgxpool.Pool
 	where string
+	role  string
 }
 
-// OpenTable opens the outbox in a database; with make set, it makes the tables where there are none.
-func OpenTable(ctx context.Context, database *pgx.ConnConfig, mayCreate bool) (_ *Table, err error) {
-	t := &Table{where: fmt.Sprintf("schema %s of database %s on %s:%d", Schema, database.Database, database.Host, database.Port)}
+// OpenTable opens the outbox in a database; where it may, it makes the tables if there are none.
+func OpenTable(ctx context.Context, database *pgx.ConnConfig, mayCreate bool) (*Table, error) {
+	t, err := newTable(ctx, database)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := t.prepare(ctx, mayCreate); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
+}
+
+// newTable returns an outbox of which nobody knows yet whether it is there.
+func newTable(ctx context.Context, database *pgx.ConnConfig) (*Table, error) {
+	t := &Table{where: fmt.Sprintf("schema %s of database %s on %s:%d", Schema, database.Database, database.Host, database.Port), role: database.User}
 	config, err := pgxpool.ParseConfig("")
 	if err != nil {
 		return nil, fmt.Errorf("opening the outbox: %w; try without PG… in the environment", err)
@@ -62,48 +75,91 @@ func OpenTable(ctx context.Context, database *pgx.ConnConfig, mayCreate bool) (_
 		config.ConnConfig.ConnectTimeout = 10 * time.Second
 	}
 	config.MinConns, config.MaxConns = 0, 2
+	config.MaxConnLifetime = time.Minute // what a session began with, such as default_transaction_read_only, stays with it
 	if t.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, fmt.Errorf("opening the outbox in %s: %w; try psql with the same DSN", t.where, err)
 	}
-	defer func() {
-		if err != nil {
-			t.pool.Close()
-		}
-	}()
-	var there, readOnly bool
-	err = t.pool.QueryRow(ctx, `select count(to_regclass('interlock.' || name)) = 3, pg_is_in_recovery() or current_setting('transaction_read_only')::bool
-		from unnest(array['notify_watch', 'notify_message', 'notify_destination']) name`).Scan(&there, &readOnly)
+	return t, nil
+}
+
+// standing is what a database is to an outbox in it.
+type standing struct {
+	readOnly  bool
+	there     bool // the tables
+	readable  bool // by our role; of those that are there
+	writable  bool
+	creatable bool // by our role
+}
+
+// It asks the catalog, which everybody may.
+const askStanding = `
+select pg_is_in_recovery() or current_setting('transaction_read_only')::bool,
+	count(c.oid) = count(*),
+	coalesce(bool_and(has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select')), false),
+	coalesce(bool_and(has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select') and has_table_privilege(c.oid, 'insert')
+		and has_table_privilege(c.oid, 'update') and has_table_privilege(c.oid, 'delete')), false),
+	coalesce(bool_and(has_schema_privilege(n.oid, 'create')), has_database_privilege(current_database(), 'create'))
+from unnest(array['notify_watch', 'notify_message', 'notify_destination']) name
+	left join pg_namespace n on n.nspname = 'interlock'
+	left join pg_class c on c.relnamespace = n.oid and c.relname = name`
+
+// prepare finds out whether the tables can be written, and makes them if it may. The error is one of those below, or of the connection.
+func (t *Table) prepare(ctx context.Context, mayCreate bool) (s standing, err error) {
+	ctx, stop := context.WithTimeout(ctx, tableTimeout)
+	defer stop()
+	err = t.pool.QueryRow(ctx, askStanding).Scan(&s.readOnly, &s.there, &s.readable, &s.writable, &s.creatable)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("opening the outbox in %s: %w; try psql with the same DSN", t.where, err)
-	case readOnly:
-		return nil, fmt.Errorf("opening the outbox in %s: %w; try a state file", t.where, ErrReadOnly)
-	case there:
-		return t, nil
-	case !mayCreate:
-		return nil, fmt.Errorf("opening the outbox in %s: %w; allow them to be made, or try a state file", t.where, ErrNoTables)
+		return s, fmt.Errorf("opening the outbox in %s: %w; try psql with the same DSN", t.where, err)
+	case s.readOnly:
+		t.pool.Reset() // another session may be another one
+		return s, fmt.Errorf("opening the outbox in %s: %w; try a state file", t.where, ErrReadOnly)
+	case s.there && !s.writable:
+		return s, fmt.Errorf("opening the outbox in %s: %w; try: grant interlock_outbox to %s (docs/deploy/role.sql), or a state file",
+			t.where, ErrNoRight, pgx.Identifier{t.role}.Sanitize())
+	case s.there:
+		return s, nil
+	case !mayCreate || !s.creatable:
+		return s, fmt.Errorf("opening the outbox in %s: %w; try docs/deploy/role.sql, a role that may create a schema in this database, or a state file",
+			t.where, ErrNoTables)
 	}
 	err = pgx.BeginFunc(ctx, t.pool, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, makeTables, pgx.QueryExecModeSimpleProtocol)
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("making the outbox in %s: %w; try a role that may create a schema in this database, or a state file", t.where, readOnlyError(err))
+		return s, fmt.Errorf("making the outbox in %s: %w; try a role that may create a schema in this database, or a state file", t.where, t.known(err))
 	}
-	return t, nil
+	return s, nil
 }
 
-// What is wrong with a database for an outbox.
+// Why a database may not do for an outbox.
 var (
 	ErrReadOnly = errors.New("the database is read only")
 	ErrNoTables = errors.New("there are no tables of Interlock")
+	ErrNoRight  = errors.New("the role may not write the tables of Interlock")
 )
 
-// readOnlyError makes a refusal to write recognizable.
-func readOnlyError(err error) error {
+// unwritable reports whether a database is there, and does not do.
+func unwritable(err error) bool {
+	return errors.Is(err, ErrReadOnly) || errors.Is(err, ErrNoTables) || errors.Is(err, ErrNoRight)
+}
+
+// known makes a refusal recognizable. A session that is read only is not used again: another one may not be.
+func (t *Table) known(err error) error {
 	var refused *pgconn.PgError
-	if errors.As(err, &refused) && refused.Code == "25006" && !errors.Is(err, ErrReadOnly) {
-		return fmt.Errorf("%w: %w", ErrReadOnly, err)
+	if errors.As(err, &refused) && !unwritable(err) {
+		switch refused.Code {
+		case "25006":
+			err = fmt.Errorf("%w: %w", ErrReadOnly, err)
+		case "42501":
+			err = fmt.Errorf("%w: %w", ErrNoRight, err)
+		case "42P01", "3F000":
+			err = fmt.Errorf("%w: %w", ErrNoTables, err)
+		}
+	}
+	if errors.Is(err, ErrReadOnly) {
+		t.pool.Reset()
 	}
 	return err
 }
@@ -123,8 +179,11 @@ func (t *Table) write(ctx context.Context, do func(pgx.Tx) error) error {
 		}
 		return err
 	})
+	if err = t.known(err); unwritable(err) {
+		return fmt.Errorf("writing to the outbox in %s: %w; try a state file too, for such times", t.where, err)
+	}
 	if err != nil {
-		return fmt.Errorf("writing to the outbox in %s: %w", t.where, readOnlyError(err))
+		return fmt.Errorf("writing to the outbox in %s: %w", t.where, err)
 	}
 	return nil
 }
@@ -136,7 +195,7 @@ func (t *Table) Read(ctx context.Context, watch string) (State, error) {
 	var state State
 	err := t.pool.QueryRow(ctx, `select state from interlock.notify_watch where watch = $1`, watch).Scan(&state)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return State{}, fmt.Errorf("reading the outbox in %s: %w", t.where, err)
+		return State{}, fmt.Errorf("reading the outbox in %s: %w", t.where, t.known(err))
 	}
 	return state, nil
 }
@@ -188,8 +247,12 @@ func (t *Table) Update(ctx context.Context, watch string, change func(*Book)) er
 func (t *Table) Claim(ctx context.Context, destination string, now time.Time, lease time.Duration) (c Claim, err error) {
 	err = t.write(ctx, func(tx pgx.Tx) error {
 		c = Claim{}
-		err := tx.QueryRow(ctx, `select count(*) filter (where not dead), count(*) filter (where dead) from interlock.notify_message where destination = $1`,
-			destination).Scan(&c.Queued, &c.Dead)
+		var readOnly bool
+		err := tx.QueryRow(ctx, `select count(*) filter (where not dead), count(*) filter (where dead), current_setting('transaction_read_only')::bool
+			from interlock.notify_message where destination = $1`, destination).Scan(&c.Queued, &c.Dead, &readOnly)
+		if err == nil && readOnly { // also where there is nothing to send: somebody is to know that nobody could be told
+			err = ErrReadOnly
+		}
 		if err != nil || c.Queued == 0 {
 			return err
 		}
@@ -215,7 +278,7 @@ func (t *Table) Claim(ctx context.Context, destination string, now time.Time, le
 		if err != nil {
 			return err
 		}
-		if m.Due.After(now) {
+		if !m.due(now) {
 			c.Due = m.Due
 			return nil
 		}
@@ -234,36 +297,66 @@ func (t *Table) Claim(ctx context.Context, destination string, now time.Time, le
 	return c, nil
 }
 
-// Finish implements [Outbox].
+// Finish implements [Outbox]. It takes its locks in the order in which Claim does.
 func (t *Table) Finish(ctx context.Context, m Message, o Outcome) error {
 	return t.write(ctx, func(tx pgx.Tx) error {
-		rows, _ := tx.Query(ctx, `select seq, message from interlock.notify_message where seq = $1 for update`, m.Seq)
-		now, err := pgx.CollectExactlyOneRow(rows, scanMessage)
-		if err == nil {
-			if left, keep := now.finish(m.Claim, o); keep {
-				_, err = tx.Exec(ctx, `update interlock.notify_message set dead = $2, message = $3::text::json where seq = $1`, m.Seq, left.Dead, jsonOf(left))
-			} else {
-				_, err = tx.Exec(ctx, `delete from interlock.notify_message where seq = $1`, m.Seq)
-			}
-		}
-		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		_, err := tx.Exec(ctx, `update interlock.notify_destination set claim = null, leased_until = null where destination = $1 and claim = $2`, m.Destination, m.Claim)
+		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `update interlock.notify_destination set claim = null, leased_until = null where destination = $1 and claim = $2`, m.Destination, m.Claim)
+		rows, _ := tx.Query(ctx, `select seq, message from interlock.notify_message
+			where destination = $1 and message -> 'event' ->> 'id' = $2 for update`, m.Destination, m.Event.ID)
+		now, err := pgx.CollectExactlyOneRow(rows, scanMessage)
+		switch left, keep := now.finish(m.Claim, o); {
+		case errors.Is(err, pgx.ErrNoRows):
+			return nil
+		case err != nil:
+			return err
+		case keep:
+			_, err = tx.Exec(ctx, `update interlock.notify_message set dead = $2, message = $3::text::json where seq = $1`, left.Seq, left.Dead, jsonOf(left))
+		default:
+			_, err = tx.Exec(ctx, `delete from interlock.notify_message where seq = $1`, left.Seq)
+		}
 		return err
 	})
 }
 
-// Dead implements [Outbox].
-func (t *Table) Dead(ctx context.Context, destination string) ([]string, error) {
+// Watches implements [Outbox].
+func (t *Table) Watches(ctx context.Context) ([]string, error) {
 	ctx, stop := context.WithTimeout(ctx, tableTimeout)
 	defer stop()
-	rows, _ := t.pool.Query(ctx, `select distinct watch from interlock.notify_message where destination = $1 and dead order by watch`, destination)
+	rows, _ := t.pool.Query(ctx, `select watch from interlock.notify_watch order by watch`)
 	watches, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
-		return nil, fmt.Errorf("reading the outbox in %s: %w", t.where, err)
+		return nil, fmt.Errorf("reading the outbox in %s: %w", t.where, t.known(err))
 	}
 	return watches, nil
+}
+
+// contents returns all there is, messages in their order.
+func (t *Table) contents(ctx context.Context) (states map[string]State, queue []Message, err error) {
+	ctx, stop := context.WithTimeout(ctx, tableTimeout)
+	defer stop()
+	states = map[string]State{}
+	err = pgx.BeginTxFunc(ctx, t.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		rows, _ := tx.Query(ctx, `select watch, state from interlock.notify_watch`)
+		var watch string
+		var state State
+		_, err := pgx.ForEachRow(rows, []any{&watch, &state}, func() error {
+			states[watch], state = state, State{}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		rows, _ = tx.Query(ctx, `select seq, message from interlock.notify_message order by seq`)
+		queue, err = pgx.CollectRows(rows, scanMessage)
+		return err
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the outbox in %s: %w", t.where, t.known(err))
+	}
+	return states, queue, nil
 }
 
 func (t *Table) String() string { return t.where }

@@ -3,14 +3,15 @@ package settings
 import (
 	"crypto/tls"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/interlock-pg/interlock/harness/internal/strict"
+	"github.com/interlock-pg/interlock/harness/monitor/agenda"
+	"github.com/interlock-pg/interlock/harness/monitor/notify"
+	"github.com/interlock-pg/interlock/harness/monitor/web"
 )
 
 // Settings are what a file says. What it leaves out is the zero value.
@@ -49,22 +50,10 @@ type Secret struct {
 
 // Token is who may ask.
 type Token struct {
-	Name   string `yaml:"name"`
-	Role   Role   `yaml:"role"`
+	Name   string   `yaml:"name"`
+	Role   web.Role `yaml:"role"`
 	Secret `yaml:",inline"`
 }
-
-// Role is what a token is good for.
-type Role string
-
-// The roles.
-const (
-	Read Role = "read"
-	Fix  Role = "repair"
-)
-
-// UnmarshalText reads a role.
-func (r *Role) UnmarshalText(text []byte) error { return oneOf(r, text, Read, Fix) }
 
 // Checks says when the invariants are looked at.
 type Checks struct {
@@ -78,55 +67,32 @@ type Checks struct {
 
 // Repair says when what breaks the invariants is resolved, and how far.
 type Repair struct {
-	Mode     Mode   `yaml:"mode"`
-	Schedule string `yaml:"schedule"` // cron; empty: only when somebody asks for it
-	Zone     Zone   `yaml:"zone"`
-	Keep     string `yaml:"keep"` // which open session of a device stays
-	Most     int    `yaml:"most"` // rows that one repair may cancel; 0: 1,000
+	Mode     agenda.Mode `yaml:"mode"`
+	Schedule string      `yaml:"schedule"` // cron; empty: only when somebody asks for it
+	Zone     Zone        `yaml:"zone"`
+	Keep     string      `yaml:"keep"` // which open session of a device stays
+	Most     int         `yaml:"most"` // rows that one repair may cancel; 0: 1,000
 }
-
-// Mode says how far a repair goes.
-type Mode string
-
-// The modes of a repair.
-const (
-	DryRun Mode = "dry-run"
-	Apply  Mode = "apply"
-)
-
-// UnmarshalText reads a mode.
-func (m *Mode) UnmarshalText(text []byte) error { return oneOf(m, text, DryRun, Apply) }
 
 // Notify says who is told when an invariant breaks, and of what.
 type Notify struct {
 	Destinations []Destination `yaml:"destinations"`
 	Outbox       Outbox        `yaml:"outbox"`
-	Source       string        `yaml:"source"` // what messages call the database
-	Link         string        `yaml:"link"`   // where to see more
-	Groups       int           `yaml:"groups"` // that a message lists
-	Hide         bool          `yaml:"hide"`   // keys and facts of groups are not shown
-	Update       time.Duration `yaml:"update"` // at least, between two messages about one incident
+	Source       string        `yaml:"source"`   // what messages call the database
+	Link         string        `yaml:"link"`     // where to see more
+	Groups       int           `yaml:"groups"`   // that a message lists
+	Hide         bool          `yaml:"hide"`     // keys and facts of groups are not shown
+	Update       time.Duration `yaml:"update"`   // at least, between two messages about one incident
+	HealFor      time.Duration `yaml:"heal_for"` // good looks must span to end an incident
 }
 
 // Destination is who is told.
 type Destination struct {
-	Name   string `yaml:"name"`
-	Kind   Kind   `yaml:"kind"`
-	URL    Secret `yaml:"url"`
-	Secret Secret `yaml:"secret"` // signs, of a webhook
+	Name   string      `yaml:"name"`
+	Kind   notify.Kind `yaml:"kind"`
+	URL    Secret      `yaml:"url"`
+	Secret Secret      `yaml:"secret"` // signs, of a webhook
 }
-
-// Kind is how a destination is told.
-type Kind string
-
-// The kinds of destination.
-const (
-	Slack   Kind = "slack"
-	Webhook Kind = "webhook"
-)
-
-// UnmarshalText reads a kind.
-func (k *Kind) UnmarshalText(text []byte) error { return oneOf(k, text, Slack, Webhook) }
 
 // Outbox says where messages wait until they have been delivered: in tables of ours in the database, in a file, or in both, the file being for when the
 // database is read only.
@@ -148,108 +114,27 @@ func (z *Zone) UnmarshalText(text []byte) error {
 	return nil
 }
 
-func oneOf[S ~string](into *S, text []byte, known ...S) error {
-	var words []string
-	for _, k := range known {
-		words = append(words, string(k))
-	}
-	if !slices.Contains(words, string(text)) {
-		return strict.Problem{What: fmt.Sprintf("%q is none of them", text), Try: strict.Nearest(string(text), words)}
-	}
-	*into = S(text)
-	return nil
-}
-
-// Load reads a file. The error is [strict.Errors] where the file is wrong.
-func Load(path string) (*Settings, error) {
+// Load reads a file. The error is [strict.Errors] where the file is wrong. Keeps are what repair.keep may be; none: anything.
+func Load(path string, keeps ...string) (*Settings, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("%w; try the example in docs/SERVE.md", err)
 	}
-	return Parse(path, text)
+	return Parse(path, text, keeps...)
 }
 
-// Parse reads the text of a file. Names of files in it are relative to it.
-func Parse(path string, text []byte) (*Settings, error) {
+// Parse reads the text of a file, as Load does. Names of files in it are relative to it.
+func Parse(path string, text []byte, keeps ...string) (*Settings, error) {
 	s := &Settings{path: path}
-	r := strict.New(path, text)
-	r.Conceal() // a secret may stand there by mistake
-	if r.Document(s, "the example in docs/SERVE.md") {
-		s.check(r)
+	c := checker{strict.New(path, text)}
+	c.Conceal() // a secret may stand there by mistake
+	if c.Document(s, "the example in docs/SERVE.md") {
+		c.settings(s, keeps)
 	}
-	if err := r.Err(); err != nil {
+	if err := c.Err(); err != nil {
 		return nil, err
 	}
 	return s, nil
-}
-
-func (s *Settings) check(r *strict.Reader) {
-	secret := func(path string, of Secret, required bool) {
-		if (of.File == "") == (of.Environment == "") && (required || of.File != "") {
-			r.WrongAt(path, "a secret is in a file or in an environment variable", "{file: PATH} or {environment: NAME}, one of both")
-		}
-	}
-	secret("postgres", s.Postgres, r.Has("postgres"))
-	if _, _, err := net.SplitHostPort(s.Listen); s.Listen != "" && err != nil {
-		r.WrongAt("listen", fmt.Sprintf("%q is no address to listen at", s.Listen), "host:port, as 127.0.0.1:8080 or :8080")
-	}
-	if s.TLS != nil && (s.TLS.Certificate == "" || s.TLS.Key == "") {
-		r.WrongAt("tls", "TLS needs two files", "{certificate: cert.pem, key: key.pem}")
-	}
-	names := map[string]bool{}
-	for i, t := range s.Tokens {
-		at := fmt.Sprintf("tokens[%d]", i)
-		switch {
-		case t.Name == "":
-			r.WrongAt(at, "the token has no name, by which logs call it", "name: grafana")
-		case names[t.Name]:
-			r.WrongAt(at+".name", fmt.Sprintf("there are two tokens called %q", t.Name), "another name")
-		}
-		if t.Role == "" {
-			r.WrongAt(at, "nothing says what the token is good for", "role: read or role: repair")
-		}
-		names[t.Name] = true
-		secret(at, t.Secret, true)
-	}
-	if r.Has("repair") && s.Repair != nil {
-		if s.Repair.Mode == "" {
-			r.WrongAt("repair", "nothing says how far a repair goes", "mode: dry-run or mode: apply")
-		}
-		if r.Has("repair.most") && s.Repair.Most < 1 {
-			r.WrongAt("repair.most", "a repair that may cancel nothing is none", "most: 1000, or mode: dry-run")
-		}
-	}
-	if s.Notify != nil {
-		s.Notify.check(r, secret)
-	}
-}
-
-func (n *Notify) check(r *strict.Reader, secret func(string, Secret, bool)) {
-	if len(n.Destinations) == 0 {
-		r.WrongAt("notify", "nobody is told", "destinations: [{name: team, kind: slack, url: {file: PATH}}]")
-	}
-	if !n.Outbox.Table && n.Outbox.File == "" {
-		r.WrongAt("notify", "nothing says where messages wait until they are delivered", "outbox: {table: true}, or outbox: {file: PATH}")
-	}
-	names := map[string]bool{}
-	for i, d := range n.Destinations {
-		at := fmt.Sprintf("notify.destinations[%d]", i)
-		switch {
-		case d.Name == "":
-			r.WrongAt(at, "the destination has no name, under which messages wait for it", "name: team")
-		case names[d.Name]:
-			r.WrongAt(at+".name", fmt.Sprintf("there are two destinations called %q", d.Name), "another name")
-		}
-		names[d.Name] = true
-		if d.Kind == "" {
-			r.WrongAt(at, "nothing says how it is told", "kind: slack or kind: webhook")
-		}
-		secret(at+".url", d.URL, true)
-		secret(at+".secret", d.Secret, d.Kind == Webhook)
-		if d.Kind == Slack && d.Secret != (Secret{}) {
-			r.WrongAt(at+".secret", "Slack wants no signature", "leaving it out")
-		}
-	}
 }
 
 // Resolve returns a name of a file in the settings, relative to the working directory.
@@ -260,7 +145,7 @@ func (s *Settings) Resolve(name string) string {
 	return filepath.Join(filepath.Dir(s.path), name)
 }
 
-// Read returns a secret; what says what it is for.
+// Read returns a secret; what says which it is, by its key.
 func (s *Settings) Read(of Secret, what string) (string, error) {
 	if of.Environment != "" {
 		text := os.Getenv(of.Environment)
@@ -284,7 +169,7 @@ func (s *Settings) Read(of Secret, what string) (string, error) {
 func (s *Settings) Certificate() (tls.Certificate, error) {
 	c, err := tls.LoadX509KeyPair(s.Resolve(s.TLS.Certificate), s.Resolve(s.TLS.Key))
 	if err != nil {
-		return c, fmt.Errorf("the certificate of TLS: %w; try PEM files of a certificate and its key", err)
+		return c, fmt.Errorf("tls: %w; try PEM files of a certificate and its key", err)
 	}
 	return c, nil
 }

@@ -8,7 +8,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/interlock-pg/interlock/harness/monitor/notify"
 	"github.com/interlock-pg/interlock/harness/monitor/settings"
+	"github.com/interlock-pg/interlock/harness/monitor/web"
 )
 
 const whole = `
@@ -33,6 +35,7 @@ notify:
   groups: 5
   hide: true
   update: 15m
+  heal_for: 30s
 `
 
 func TestEveryKey(t *testing.T) {
@@ -41,13 +44,14 @@ func TestEveryKey(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "DATABASE_URL", s.Postgres.Environment)
 	require.Equal(t, []settings.Token{
-		{Name: "grafana", Role: settings.Read, Secret: settings.Secret{File: "grafana.token"}},
-		{Name: "ops", Role: settings.Fix, Secret: settings.Secret{Environment: "OPS_TOKEN"}},
+		{Name: "grafana", Role: web.Read, Secret: settings.Secret{File: "grafana.token"}},
+		{Name: "ops", Role: web.Repair, Secret: settings.Secret{Environment: "OPS_TOKEN"}},
 	}, s.Tokens)
 	require.Equal(t, "Asia/Seoul", s.Repair.Zone.String())
 	require.Equal(t, 5*time.Minute, s.Checks.Full)
-	require.Equal(t, settings.Webhook, s.Notify.Destinations[1].Kind)
+	require.Equal(t, notify.Webhook, s.Notify.Destinations[1].Kind)
 	require.True(t, s.Notify.Hide)
+	require.Equal(t, 30*time.Second, s.Notify.HealFor)
 	require.Equal(t, "/etc/interlock/state.json", s.Resolve(s.Notify.Outbox.File))
 	require.Equal(t, "/run/x", s.Resolve("/run/x"))
 }
@@ -75,9 +79,24 @@ func TestMistakes(t *testing.T) {
 		"checks: {every: -1s}":           {"is no time span"},
 		"repair: {mode: apply, most: 0}": {"may cancel nothing"},
 		"tls: {certificate: a}":          {"TLS needs two files"},
+		"listen: :99999":                 {`1:9: ":99999" is no address to listen at`},
 		"":                               {"there is nothing in it", "docs/SERVE.md"},
+		"listen: localhost:nosuchport":   {"is no address to listen at"},
+		"window: 0s":                     {"1:9: 0s is less than a millisecond", "try: 30m, or leaving it out"},
+		"checks: {full: 1us}":            {"1:16: 1µs is less than a millisecond", "5m"},
+		"checks:\n  timeout: 0s\n  lock_timeout: 0s":                        {"2:12: 0s is less", "3:17: 0s is less"},
+		"checks: {schedule: at noon}":                                       {`1:20: the schedule "at noon" has 2 fields, and needs 5`, "try: 0 3 * * *"},
+		"checks: {schedule: ''}":                                            {"has 0 fields"},
+		"repair: {mode: apply, schedule: 0 25 * * *}":                       {`the hour of the schedule "0 25 * * *" is "25", and takes 0 to 23`},
+		"repair:\n  mode: apply\n  schedule: CRON_TZ=Korea/Seoul 0 3 * * *": {`3:13: there is no time zone "Korea/Seoul"`},
+		"repair: {mode: apply, keep: newst}":                                {`1:29: "newst" is none of them`, "try: newest"},
+		"repair: {mode: loud, keep: newst}":                                 {`"loud" is none of them`, `"newst" is none of them`},
+		"notify: {link: 'javascript:alert(1)', groups: 501, update: 0s, heal_for: 1ns}": {
+			"1:16: the link is none", "try: one as https://", "1:47: a message cannot list 501 groups", "0s is less", "1ns is less",
+		},
+		"notify: {outbox: {table: true}, destinations: [{name: a, kind: mail, url: {file: a}}]}": {`"mail" is none of them`, "slack or webhook"},
 	} {
-		_, err := settings.Parse("serve.yaml", []byte(text))
+		_, err := settings.Parse("serve.yaml", []byte(text), "newest", "oldest")
 		for _, words := range says {
 			require.ErrorContains(t, err, words, text)
 		}
