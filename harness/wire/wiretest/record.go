@@ -44,7 +44,10 @@ func Record(t testing.TB, network, to string) *Recorder {
 	t.Helper()
 	config, err := pgconn.ParseConfig(to)
 	require.NoError(t, err)
-	r := &Recorder{t: t, dial: func() (net.Conn, error) { return net.Dial(pgconn.NetworkAddress(config.Host, config.Port)) }}
+	r := &Recorder{t: t, dial: func() (net.Conn, error) {
+		network, address := pgconn.NetworkAddress(config.Host, config.Port)
+		return net.Dial(network, address)
+	}}
 	u, err := url.Parse(to)
 	require.NoError(t, err)
 	query := u.Query()
