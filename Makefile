@@ -44,7 +44,7 @@ demo-app: build ## the races of the reference application (APP=node or go) in it
 	./bin/interlock explore --target $(API)-fixed-sessions.yaml $(DEMO)
 
 test: ## the tests, with the race detector; finds a Postgres itself
-	GOGC=400 go test $(RACE) $(GRAMMAR) -vet=off -p 3 -timeout 5m ./...
+	GOGC=400 go test $(RACE) $(GRAMMAR) -ldflags=-w -vet=off -p 3 -timeout 5m ./...
 
 check: fmt-check vet lint tidy-check test-docker fuzz test-flaky test-thorough vuln ## everything that CI runs besides test
 	$(MAKE) soundness PROGRAMS=300
@@ -71,14 +71,14 @@ test-docker: build ## the Docker ways and the whole run on each of them; needs a
 
 test-flaky: ## the concurrent parts, many times over
 	go test $(RACE) -count 20 -timeout 10m -run 'Kill|Parallel|Barrier|Play' ./harness/server/local ./harness/stress
-	go test $(RACE) -count 5 -timeout 10m -run 'Repeats|Misbehave|Deadlock|Wake' ./harness/explore
+	INTERLOCK_TEST_THOROUGH=1 go test $(RACE) -count 5 -timeout 10m -run 'Repeats|Misbehave|Deadlock|Wake' ./harness/explore
 	go test $(RACE) -count 4 -timeout 10m ./harness/monitor ./harness/monitor/notify ./harness/monitor/agenda
 
 test-thorough: ## what takes too long for test: every hazard and its safe form through the gate, 50 kills, every way and number of workers, pages in a browser
 	INTERLOCK_TEST_KILLS=50 go test -count 1 -timeout 10m -run 'Killed' ./cmd/interlock
-	INTERLOCK_TEST_THOROUGH=1 go test -count 1 -timeout 10m ./harness ./harness/gate ./harness/ddl ./harness/explore ./harness/wire ./harness/proxy/... ./harness/isolation/... ./harness/populate ./harness/server/dsn ./harness/server/embedded ./harness/server/local ./harness/sched ./harness/target/... ./harness/load ./harness/monitor ./harness/monitor/notify ./harness/monitor/agenda ./harness/monitor/daemon ./scenarios/...
+	INTERLOCK_TEST_THOROUGH=1 go test -count 1 -timeout 10m ./harness ./harness/gate ./harness/traffic ./harness/ddl ./harness/explore ./harness/wire ./harness/proxy/... ./harness/isolation/... ./harness/populate ./harness/server/dsn ./harness/server/embedded ./harness/server/local ./harness/sched ./harness/target/... ./harness/load ./harness/reproduce ./harness/stress ./harness/monitor ./harness/monitor/notify ./harness/monitor/agenda ./harness/monitor/daemon ./scenarios/...
 	INTERLOCK_TEST_THOROUGH=1 INTERLOCK_TEST_SCREENSHOTS=$(CURDIR)/interlock-out/screenshots go test -count 1 -timeout 5m ./reports ./harness/monitor/web
-	INTERLOCK_TEST_THOROUGH=1 go test -count 1 -timeout 10m -run 'Scripts/(gate|run|load|init-explore|explore-target|explore-anomalies|findings)' ./cmd/interlock
+	INTERLOCK_TEST_THOROUGH=1 go test -count 1 -timeout 15m -run 'Scripts' ./cmd/interlock
 
 soundness: ## what the reduction leaves out, against all orders, for PROGRAMS random programs; takes long
 	INTERLOCK_SCHED_PROGRAMS=$(PROGRAMS) go test -count 1 -timeout 30m -run 'TestReducedLosesNothing|Counts' ./harness/sched

@@ -179,6 +179,7 @@ func TestRunApplication(t *testing.T) {
 
 // Where the explorer cannot lead the application, a run says why, and what stress has broken and repeated stays broken.
 func TestRunApplicationThatCannotBeLed(t *testing.T) {
+	servertest.Slow(t)
 	run, err := harness.Run(t.Context(), harness.Config{
 		Server: servertest.Server(t), Workloads: []harness.Workload{atDesk(&desk{both: true}, []int{1, 1})}, Stages: stages(without), Seed: 3, Rounds: 1000,
 	})

@@ -110,7 +110,11 @@ func TestExplore(t *testing.T) {
 
 	t.Run("replay", func(t *testing.T) {
 		recorded := passOn(t, run)
-		for range 10 { // of ten executions each
+		times := 2 // of ten executions each
+		if servertest.Thorough() {
+			times = 10
+		}
+		for range times {
 			again, err := harness.Replay(t.Context(), config, recorded)
 			require.NoError(t, err)
 			require.Equal(t, history.Violated, again.Verdict)

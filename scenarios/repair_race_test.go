@@ -188,6 +188,9 @@ func TestRepairBesideOthers(t *testing.T) {
 		"careless: the middle one moves": {build: visitRace(advisory, careless(visits), visits1(1, Reschedule, 80)), broke: []string{"moved for nothing"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if !strings.HasPrefix(name, "careless") && !strings.HasSuffix(name, "another repair") && !strings.HasSuffix(name, "opens, production") {
+				servertest.Slow(t)
+			}
 			t.Parallel()
 			got, err := repairExplorer(t).Explore(t.Context(), func() harness.Scenario {
 				s := c.build()

@@ -204,6 +204,7 @@ func FuzzRead(f *testing.F) {
 
 // What the grammar's stack cannot hold is not shown to it: it would not recover.
 func TestDeep(t *testing.T) {
+	servertest.Slow(t)
 	for unit, fine := range map[string]bool{"+1": false, "::text": false, " union select a, b": false, " or a": false, "||'a'": false, ", 1": true, ", (1 + 1)": true, ", -1": true} {
 		for _, n := range []int{100, 700, 1400, 5000, 20_000} {
 			s := read(t, "select 1"+strings.Repeat(unit, n), Facts{})[0]

@@ -357,6 +357,7 @@ func (i *pollingInstance) Close(ctx context.Context) error {
 
 // An application that ends in the middle of a run is told of, with its own words; what was found until then is kept.
 func TestApplicationEnds(t *testing.T) {
+	servertest.Slow(t)
 	s := &dying{service: &service{most: 4, handle: take}, after: 40}
 	asked := behind(s.service, []string{"/s"}, []string{"/s"})
 	build := func() race.Scenario {

@@ -41,6 +41,7 @@ func TestTurnedAway(t *testing.T) {
 
 // An application that is late once, or does something else, is asked again, and its pool is as it was: a search goes on to its end.
 func TestOnceOtherwise(t *testing.T) {
+	servertest.Slow(t)
 	var asked atomic.Int64
 	otherwise := func(ctx context.Context, pool *pgxpool.Pool, r *http.Request) error {
 		if asked.Add(1) == 13 {

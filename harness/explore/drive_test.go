@@ -117,6 +117,7 @@ func TestDeadlock(t *testing.T) {
 }
 
 func TestWorkersDoNotMatter(t *testing.T) {
+	servertest.Slow(t)
 	list := func(t *testing.T, workers int, config explore.Config) (all []explore.Interleaving) {
 		e := explore.New(servertest.Template(t, unique))
 		defer func() { require.NoError(t, e.Close(context.Background())) }()
@@ -195,6 +196,7 @@ func TestWakeOrders(t *testing.T) {
 }
 
 func TestClientsThatMisbehave(t *testing.T) {
+	servertest.Slow(t)
 	client := func(do func(context.Context, *pgx.Conn) race.Answer) func() race.Scenario {
 		return func() race.Scenario {
 			return race.Scenario{Clients: []race.Client{
@@ -287,6 +289,7 @@ func TestPrepareAndFinish(t *testing.T) {
 
 // Where all who are left wait, for a lock of one who is done, a timeout of theirs ends it. The control has none, and is said to get nowhere.
 func TestTimeouts(t *testing.T) {
+	servertest.Slow(t)
 	build := func(timeout string) func() race.Scenario {
 		return func() race.Scenario {
 			s := scenario("", []string{`select pg_advisory_lock(1)`}, []string{`select pg_advisory_lock(1)`})()

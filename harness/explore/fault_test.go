@@ -43,6 +43,7 @@ var kept = race.Invariant{
 // A crash ends the sessions of all clients, held or waiting. What was acknowledged is there afterwards, the application goes on with new connections,
 // and the same schedule does the same again.
 func TestRestart(t *testing.T) {
+	servertest.Slow(t)
 	build := func() race.Scenario {
 		s := behind(&service{most: 4, handle: take, rehearses: []string{"/s"}}, []string{"/s"}, []string{"/s"})()
 		s.Invariants = append(s.Invariants, kept)

@@ -11,10 +11,12 @@ import (
 	"github.com/interlock-pg/interlock/harness/explore"
 	"github.com/interlock-pg/interlock/harness/race"
 	"github.com/interlock-pg/interlock/harness/sched"
+	"github.com/interlock-pg/interlock/harness/server/servertest"
 )
 
 // Clients that alter the schema find it as it was in every run, and all orders are run. Without saying so, they find what the run before has left.
 func TestAlteredSchemas(t *testing.T) {
+	servertest.Slow(t)
 	build := func(alters bool) func() race.Scenario {
 		return func() race.Scenario {
 			return race.Scenario{AltersSchema: alters, Clients: []race.Client{

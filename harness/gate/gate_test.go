@@ -129,6 +129,7 @@ func TestSeeds(t *testing.T) {
 
 // A role belongs to the server, and is made anew in each trial.
 func TestRoles(t *testing.T) {
+	servertest.Slow(t)
 	m := last(t, gate.Config{Rows: 50}, visits, `CREATE ROLE interlock_test_reader; GRANT SELECT ON visits TO interlock_test_reader;`)
 	for _, one := range m.Trials {
 		require.NotEqual(t, history.TrialUnknown, one.State, one.Says)
@@ -141,6 +142,7 @@ func TestRoles(t *testing.T) {
 
 // The release that still runs goes on writing as it did.
 func TestRelease(t *testing.T) {
+	servertest.Slow(t)
 	config := gate.Config{Skip: skipped(), Rows: 50}
 	orders := `CREATE TABLE orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, note text, state text NOT NULL DEFAULT 'new');`
 	const patient = "SET lock_timeout = '100ms';\n"
@@ -174,6 +176,7 @@ func TestMadeUp(t *testing.T) {
 
 // What a file allows, with a reason, does not count, and is listed.
 func TestSilenced(t *testing.T) {
+	servertest.Slow(t)
 	config := gate.Config{Skip: skipped(), Rows: 50}
 	sql := "SET lock_timeout = '100ms';\n%ALTER TABLE visits DROP COLUMN device;"
 	require.Equal(t, history.Violated, last(t, config, visits, strings.Replace(sql, "%", "", 1)).Verdict)
@@ -228,6 +231,7 @@ func TestRows(t *testing.T) {
 
 // Run twice, a migration must be refused, or change nothing.
 func TestTwice(t *testing.T) {
+	servertest.Slow(t)
 	config := gate.Config{Skip: skipped(history.TrialTwice), Rows: 50}
 	require.Equal(t, []string{"twice-changes"}, rules(last(t, config, visits, `INSERT INTO visits (device, at) VALUES (1, 'epoch');`)))
 	require.Empty(t, rules(last(t, config, visits, `INSERT INTO visits (device, at) SELECT -1, 'epoch' WHERE NOT EXISTS (SELECT FROM visits WHERE device = -1);`)))
@@ -327,6 +331,7 @@ func TestData(t *testing.T) {
 // Of a new foreign key, generated rows keep to it, and those planted do not. What it refers to is filled as the table itself; what it has nothing to do
 // with has few rows.
 func TestForeignKey(t *testing.T) {
+	servertest.Slow(t)
 	const before = visits + `CREATE TABLE parts (id int PRIMARY KEY, visit bigint NOT NULL REFERENCES visits, device int NOT NULL);
 		CREATE TABLE devices (id int PRIMARY KEY);`
 	config := gate.Config{Skip: skipped(history.TrialDirty), Rows: 3000}

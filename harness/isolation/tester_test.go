@@ -35,6 +35,7 @@ func parsed(t testing.TB, text string) isolation.Named {
 
 // A transcript does not depend on how many work on it.
 func TestWorkers(t *testing.T) {
+	servertest.Slow(t)
 	for name, c := range map[string]struct {
 		spec      isolation.Named
 		separable bool
@@ -95,6 +96,7 @@ func TestCancel(t *testing.T) {
 
 // A wait is not reported as long as a session is at work that may end it. The negative control reports it too soon.
 func TestPatience(t *testing.T) {
+	servertest.Slow(t)
 	text := strings.NewReplacer("0.002", "0.5", "lock_timeout = 1", "lock_timeout = '500ms'")
 	spec := parsed(t, text.Replace(read(t, "testdata/own/brief.spec")))
 	spec.Sessions[1].Teardown = "RESET idle_session_timeout;" // has it count as one whose waits may end soon

@@ -68,6 +68,7 @@ func TestASpecIsExplored(t *testing.T) {
 
 // A schema that sessions change is as it was before each run, and every order is run: of those in which the table is not there yet, too.
 func TestASpecThatAltersTheSchema(t *testing.T) {
+	servertest.Slow(t)
 	const spec = `setup { CREATE TABLE t (v int); }
 		session a setup { BEGIN; } step a1 { CREATE TABLE made (v int); } step a2 { COMMIT; }
 		session b step b1 { INSERT INTO t SELECT count(*) FROM made; }`

@@ -70,6 +70,7 @@ func measure(t *testing.T, config load.Config, workloads ...race.Workload) histo
 }
 
 func TestSideBySide(t *testing.T) {
+	servertest.Slow(t)
 	t.Parallel()
 	m := measure(t, load.Config{Clients: []int{2}, For: 1500 * time.Millisecond, Slice: 50 * time.Millisecond, Warmup: 50 * time.Millisecond, Rows: 100},
 		adding("plain", ""), adding("slow", `select pg_sleep(0.002)`))

@@ -16,6 +16,7 @@ import (
 	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/load"
 	"github.com/interlock-pg/interlock/harness/race"
+	"github.com/interlock-pg/interlock/harness/server/servertest"
 )
 
 // asking is a workload without tables whose clients do one thing again and again.
@@ -33,6 +34,7 @@ func asking(do func(ctx context.Context, conn *pgx.Conn, client int) error) race
 
 // A stall of 300 ms is in the latencies of all that arrived meanwhile, and not only of those that were under way.
 func TestStall(t *testing.T) {
+	servertest.Slow(t)
 	t.Parallel()
 	measured := func(rate float64) history.Measurement {
 		var armed atomic.Bool
@@ -81,6 +83,7 @@ func TestStall(t *testing.T) {
 
 // What arrives and is not served is counted, and no more clients are at work than there are.
 func TestOverload(t *testing.T) {
+	servertest.Slow(t)
 	t.Parallel()
 	for _, how := range []history.Arrivals{history.Constant, history.Poisson} {
 		var busy, most, calls atomic.Int64
@@ -190,6 +193,7 @@ func TestRepeats(t *testing.T) {
 
 // A ramp shares one database; the fewest clients that bring the most are its knee.
 func TestRamp(t *testing.T) {
+	servertest.Slow(t)
 	t.Parallel()
 	m := measure(t, load.Config{Clients: []int{1, 2, 4}, For: time.Millisecond, Slice: 60 * time.Millisecond, Warmup: 10 * time.Millisecond},
 		asking(func(ctx context.Context, conn *pgx.Conn, client int) error {

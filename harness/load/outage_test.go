@@ -327,6 +327,7 @@ func requireSurvived(t *testing.T, m history.Measurement, f *fault, kinds [][]st
 
 // A disk that is really full, for a while: a table on a small file system.
 func TestDiskFull(t *testing.T) {
+	servertest.Slow(t)
 	t.Parallel()
 	disk, err := os.MkdirTemp("/tmp", "loadtest-disk-")
 	require.NoError(t, err)

@@ -394,6 +394,7 @@ func TestSpec(t *testing.T) {
 }
 
 func TestGo(t *testing.T) {
+	servertest.Slow(t)
 	require.NoError(t, os.MkdirAll("testdata", 0o755)) // within this module, but not in ./...
 	defer os.RemoveAll("testdata")
 	dir, err := os.MkdirTemp("testdata", "go")

@@ -42,7 +42,7 @@ func together(t *testing.T, p program, config sched.Config, workers int) ([]stri
 func TestWorkersDoNotChangeTheResult(t *testing.T) {
 	t.Parallel()
 	programs := []program{checkThenInsert(3)}
-	seeds := int64(6)
+	seeds := int64(3)
 	if servertest.Thorough() {
 		seeds = 12
 	}

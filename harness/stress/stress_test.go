@@ -158,6 +158,7 @@ func one(do func(ctx context.Context, conn *pgx.Conn) race.Answer) race.Scenario
 }
 
 func TestPlayReportsTrouble(t *testing.T) {
+	servertest.Slow(t)
 	t.Parallel()
 	arena := setup(t)
 	forever := make(chan struct{})

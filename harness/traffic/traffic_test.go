@@ -284,6 +284,9 @@ func TestRunningCode(t *testing.T) {
 		"the primary key is gone": {`alter table orders drop constraint orders_pkey`, "", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if name != "a column is dropped" && name != "a type changes" {
+				servertest.Slow(t)
+			}
 			t.Parallel()
 			o := try(t, traffic.Config{
 				Apply: apply(`set lock_timeout = '50ms'`, test.statement), Tables: []string{"public.orders", "public.customers"}, MaxStall: time.Minute,

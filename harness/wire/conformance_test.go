@@ -73,6 +73,9 @@ func TestConformance(t *testing.T) {
 	defer control.Close(context.Background())
 	for _, s := range all {
 		t.Run(s.name, func(t *testing.T) {
+			if strings.HasSuffix(s.name, "/many rows") {
+				servertest.Slow(t)
+			}
 			direct, _ := s.run(t, db, control, way{name: "direct"})
 			for _, w := range ways {
 				said, steps := s.run(t, db, control, w)

@@ -16,6 +16,7 @@ import (
 
 // A run of each service finds what production does wrong, with an order that repeats, and nothing in the fixed form.
 func TestRun(t *testing.T) {
+	servertest.Slow(t)
 	for _, test := range []struct {
 		file    string
 		verdict history.Verdict
@@ -57,6 +58,7 @@ func TestRun(t *testing.T) {
 
 // Production's form and the fixed one are measured side by side.
 func TestLoad(t *testing.T) {
+	servertest.Slow(t)
 	config := harness.LoadConfig{Server: servertest.Server(t), Load: load.Config{
 		Clients: []int{4}, For: time.Millisecond, Slice: 100 * time.Millisecond, Warmup: 100 * time.Millisecond, Seed: 1,
 	}}

@@ -44,7 +44,7 @@ var targets = []expectation{
 	{name: "retrying-sessions", slow: true},
 	{name: "retrying-sessions", fault: history.LostAck, broken: []string{"S1"}},
 	{name: "idempotent-sessions", slow: true},
-	{name: "idempotent-sessions", fault: history.LostAck},
+	{name: "idempotent-sessions", fault: history.LostAck, slow: true},
 }
 
 // Every target file is explored, and does what the README says. Not in parallel: all of a service's files build the same program.

@@ -117,6 +117,7 @@ func (p *process) observe(t testing.TB, r monitor.Result) bool {
 
 // TestKilled kills a notifier at random moments, while things break and heal and its receiver is not always there.
 func TestKilled(t *testing.T) {
+	servertest.Slow(t)
 	kills := 5
 	if servertest.Thorough() {
 		kills = 25

@@ -80,6 +80,7 @@ var fromNPM = sync.OnceValues(func() (string, error) {
 })
 
 func TestNPM(t *testing.T) {
+	servertest.Slow(t)
 	t.Parallel()
 	if _, err := exec.LookPath("npm"); err != nil {
 		t.Skip("no npm client")

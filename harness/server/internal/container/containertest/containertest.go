@@ -32,18 +32,18 @@ import (
 // childVariable makes this binary start a server, say so, and wait to be killed, instead of running tests.
 const childVariable = "INTERLOCK_TEST_CHILD"
 
-// Main is the TestMain of a package with a provider. Without a daemon it fails where one has to be, and otherwise says why it skips.
+// Main is the TestMain of a package with a provider. It skips the tests unless INTERLOCK_TEST_DOCKER says that there is a daemon; then there must be one.
 func Main(m *testing.M, provider server.Provider) {
 	if os.Getenv(childVariable) != "" {
 		child(provider)
 	}
-	if _, err := container.Daemon(context.Background(), provider.Name(), ""); err != nil {
-		if os.Getenv("CI") != "" || os.Getenv("INTERLOCK_TEST_DOCKER") == "1" {
-			fmt.Fprintln(os.Stderr, "FAIL:", err)
-			os.Exit(1)
-		}
-		fmt.Fprintln(os.Stderr, "skipped:", err)
+	if os.Getenv("INTERLOCK_TEST_DOCKER") != "1" {
+		fmt.Fprintln(os.Stderr, "skipped: for make check, with INTERLOCK_TEST_DOCKER=1")
 		os.Exit(0)
+	}
+	if _, err := container.Daemon(context.Background(), provider.Name(), ""); err != nil {
+		fmt.Fprintln(os.Stderr, "FAIL:", err)
+		os.Exit(1)
 	}
 	goleak.VerifyTestMain(m)
 }
