@@ -150,7 +150,7 @@ func cut(s string, n int) string {
 
 // clip returns s, or its beginning and an ellipsis, in at most n columns.
 func clip(s string, n int) string {
-	if len(s) <= n || width(s) <= n {
+	if width(s) <= n { // which may be more than its bytes: one dash of three takes four columns
 		return s
 	}
 	head := cut(s, n-1)

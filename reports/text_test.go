@@ -57,6 +57,7 @@ func FuzzText(f *testing.F) {
 	f.Add("한0", -61)
 	f.Add("⸻ \u0d4e\u0d4e\u0d4e", 60)
 	f.Add("a \ufe0f", 60)
+	f.Add("⸻x", 2)
 	f.Fuzz(func(t *testing.T, s string, n int) {
 		n = 2 + abs(n)%60
 		s = reports.Clean(s)
