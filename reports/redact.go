@@ -29,6 +29,16 @@ import (
 // run, cannot be told from other words and stays. A redacted run cannot be replayed: its inputs and parameters are gone. Redacting it once more
 // changes nothing.
 func Redact(run history.Run) history.Run {
+	for {
+		redacted := redact(run)
+		if reflect.DeepEqual(redacted, run) {
+			return redacted
+		}
+		run = redacted // where a value is gone, what stood around it may look like something else that is hidden; in most runs nothing does
+	}
+}
+
+func redact(run history.Run) history.Run {
 	r := redactor{names: map[string]bool{}, code: map[string]bool{}, known: map[string]bool{}}
 	for r.phase = learnNames; r.phase < hideAll; r.phase++ {
 		r.done = map[string]string{}

@@ -453,6 +453,8 @@ func FuzzRedact(f *testing.F) {
 	}
 	f.Add(`Key (a, b)=(1, x) already exists. "a" 'b' postgres://a:b@c/d host=e 10.0.0.1:5 (f) /g/h/i`, `select 'a', $$b$$, 1.5 -- 'c'`, "a")
 	f.Add(`Key (a, b)ostgre) already exists. "a" 'b' p=(1,bxs://`, `select 'a', c 1. -- '`, "a")
+	f.Add(`r't>ix'x'xx> `, "b=b= \t\t@", "d")
+	f.Add(`''#'''''`, "a", "x")
 	f.Fuzz(func(t *testing.T, sentence, sql, value string) {
 		run := history.Run{
 			Trouble: sentence, Command: []string{sentence, sql}, Server: history.Server{Where: sentence}, MigrationsDir: value,

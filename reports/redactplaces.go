@@ -10,7 +10,7 @@ var (
 	address  = regexp.MustCompile(`(?s)^([A-Za-z][A-Za-z0-9+.-]*://)(?:.*@)?([^/?#@]*?)(:[0-9]+)?(/[^?#]*)?(?:[?#].*)?$`)
 	pairs    = regexp.MustCompile(`(\w+)(\s*=\s*)(‹[0-9]+›|'(?:[^'\\]|\\.)*'|\S+)`)
 	onHost   = regexp.MustCompile(`^(.+) on (.+?)(:[0-9]+)?$`)
-	keywords = regexp.MustCompile(`^\s*(?:` + pairs.String() + `\s*)+$`)
+	keywords = regexp.MustCompile(`^\s*` + pairs.String() + `(?:\s+` + pairs.String() + `)*\s*$`)
 	official = regexp.MustCompile(`^postgres(:[\w.-]+)?$`)
 )
 
@@ -71,7 +71,8 @@ func (r *redactor) word(s string) string {
 
 var (
 	connection = regexp.MustCompile(`^\s*(?:host|hostaddr|port|user|dbname|password|service|sslmode)\s*=`)
-	argument   = regexp.MustCompile(`'[^']*'|\S+`)
+	argument   = regexp.MustCompile(`(?s)(?:'[^']*(?:'|$)|\\.|[^\s'])+`) // a word of a shell
+	quoting    = regexp.MustCompile(`(?s)'([^']*)(?:'|$)|\\(.)`)
 )
 
 // command hides what a command has of places and values; what is no command of Interlock is SQL.
@@ -79,10 +80,11 @@ func (r *redactor) command(s string) string {
 	if !strings.HasPrefix(s, "interlock ") {
 		return r.derived(s)
 	}
-	return argument.ReplaceAllStringFunc(s, func(word string) string {
-		if inner := strings.Trim(word, "'"); len(inner)+2 == len(word) {
-			return "'" + r.word(inner) + "'"
+	return argument.ReplaceAllStringFunc(s, func(typed string) string {
+		word := quoting.ReplaceAllString(typed, "$1$2")
+		if hidden := r.word(word); hidden != word {
+			return shell(hidden)
 		}
-		return r.word(word)
+		return typed
 	})
 }

@@ -159,7 +159,7 @@ func apart(s string, i int) bool {
 	case c == '/' || c == '~':
 		return !isWord(before) && !strings.ContainsRune(".›)-/*", before)
 	case c == '\'' || c >= '0' && c <= '9':
-		return !isWord(before)
+		return !isWord(before) && before != '›' // what is hidden may have ended with a word
 	}
 	return true
 }

@@ -104,14 +104,20 @@ func withoutPassword(dsn string) string {
 func command(words []string) string {
 	quoted := make([]string, len(words))
 	for i, word := range words {
-		quoted[i] = word
-		if word == "" || strings.ContainsFunc(word, func(r rune) bool {
-			return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-_./:=@,+%", r)
-		}) {
-			quoted[i] = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
-		}
+		quoted[i] = shell(word)
 	}
 	return withoutPassword(strings.Join(quoted, " "))
+}
+
+// shell returns a word as one types it into a shell.
+func shell(word string) string {
+	acts := func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-_./:=@,+%‹›", r)
+	}
+	if word != "" && !strings.ContainsFunc(word, acts) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 // clusters yields the pieces of s that must not be torn apart, each with the columns that it takes.
