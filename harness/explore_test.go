@@ -206,7 +206,7 @@ func TestUndisturbed(t *testing.T) {
 		config.Stages = stages(without)
 		run, err := play(t.Context(), config)
 		require.NoError(t, err)
-		require.Equal(t, history.Held, run.Verdict)
+		require.Equal(t, history.Held, run.Verdict, "%s %s %+v", run.Trouble, run.Cells[0].Trouble, run.Cells[0].Explorations)
 		require.True(t, run.Cells[0].Explorations[0].Complete)
 		require.Contains(t, run.Cells[0].Explorations[0].Outcomes, "A failed; B created")
 
