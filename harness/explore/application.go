@@ -17,12 +17,14 @@ import (
 // application is one that has been started behind the gate of a stage.
 type application struct {
 	*arena.Application
+	played   bool // it has been in a run
 	watching sync.WaitGroup
 }
 
-// host sees to it that the system of the scenario is running on the database of the stage, and no other.
+// host sees to it that the system of the scenario is running on the database of the stage, and no other; where runs begin with a fresh process, one that
+// has been in none.
 func (st *stage) host(ctx context.Context, s race.Scenario) error {
-	if st.application != nil && st.application.System == s.System {
+	if a := st.application; a != nil && a.System == s.System && !(a.Habits.Cold && a.Habits.Listen == "" && a.played) {
 		return nil
 	}
 	if err := st.unhost(ctx); err != nil || s.System == nil {
@@ -48,13 +50,17 @@ func (st *stage) host(ctx context.Context, s race.Scenario) error {
 func (st *stage) warm(ctx context.Context, s race.Scenario) error {
 	ask := func(c race.Client) error {
 		for _, op := range c.Operations {
-			if _, err := (arena.Actor{Instance: st.application.Instance}).Do(ctx, op); err != nil {
-				return fmt.Errorf("rehearsing client %s: %w", c.Name, err)
+			if err := st.bounded(ctx, "rehearsing client "+c.Name, func(ctx context.Context) error {
+				_, err := arena.Actor{Instance: st.application.Instance}.Do(ctx, op)
+				return err
+			}); err != nil {
+				return err
 			}
 		}
 		return nil
 	}
-	for _, c := range st.application.Habits.Rehearsal() {
+	named := func() []race.Client { return race.Scenario{Clients: st.application.Habits.Rehearsal()}.Named().Clients }
+	for _, c := range named() {
 		if err := ask(c); err != nil {
 			return err
 		}
@@ -62,17 +68,34 @@ func (st *stage) warm(ctx context.Context, s race.Scenario) error {
 	if err := st.again(ctx, s); err != nil {
 		return err
 	}
-	clients := st.application.Habits.Rehearsal()
+	clients := named()
 	errs := make([]error, len(clients))
 	var asked sync.WaitGroup
 	for i, c := range clients {
 		asked.Go(func() { errs[i] = ask(c) })
 	}
 	asked.Wait()
-	if err := errors.Join(errs...); err != nil {
+	if err := errors.Join(errs...); errors.Is(err, errHangs) {
+		return fmt.Errorf("%w; one after another they were answered, and then all were asked at once: does each take more than one connection of the application's "+
+			"pool? Try a larger pool", err)
+	} else if err != nil {
 		return err
 	}
 	return st.again(ctx, s)
+}
+
+// bounded asks the application for something, for as long as nothing may happen.
+func (st *stage) bounded(ctx context.Context, what string, ask func(context.Context) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, st.hang, fmt.Errorf("%w for %v", errHangs, st.hang))
+	defer cancel()
+	err := ask(ctx)
+	if ctx.Err() != nil { // or what it was cut off with counts as its answer
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
 }
 
 // again puts the starting rows in place when the application is at rest.
@@ -86,6 +109,7 @@ func (st *stage) again(ctx context.Context, s race.Scenario) error {
 // rehearse has clients of the rehearsal do what they do alone, each kind of operation once, and finds out whether the application makes queries for them
 // at the same time.
 func (st *stage) rehearse(ctx context.Context, s race.Scenario, hang time.Duration) (parallel bool, err error) {
+	st.hang = hang
 	if err := errors.Join(st.prepare(ctx, s), st.host(ctx, s)); err != nil {
 		return false, err
 	}

@@ -31,15 +31,21 @@ type service struct {
 	handle func(ctx context.Context, pool *pgxpool.Pool, r *http.Request) error
 	settle time.Duration
 	delay  time.Duration
+	cold   bool
+	reset  func(context.Context) error
 
-	rehearses []string // paths
+	rehearses []string      // paths
+	started   *atomic.Int64 // how often; nil: nobody asks
 }
 
 func (s *service) Habits() race.Habits {
-	return race.Habits{Settle: s.settle, Delay: s.delay, Rehearsal: func() []race.Client { return s.clients(s.rehearses, s.rehearses) }}
+	return race.Habits{Settle: s.settle, Delay: s.delay, Cold: s.cold, Rehearsal: func() []race.Client { return s.clients(s.rehearses, s.rehearses) }}
 }
 
 func (s *service) Start(ctx context.Context, url string) (race.Instance, error) {
+	if s.started != nil {
+		s.started.Add(1)
+	}
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, err
@@ -49,7 +55,7 @@ func (s *service) Start(ctx context.Context, url string) (race.Instance, error) 
 	if err != nil {
 		return nil, err
 	}
-	i := &serving{pool: pool, ended: make(chan struct{})}
+	i := &serving{pool: pool, reset: s.reset, ended: make(chan struct{})}
 	i.web = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var pg *pgconn.PgError
 		switch err := s.handle(r.Context(), pool, r); {
@@ -71,13 +77,19 @@ var errTaken = errors.New("taken")
 type serving struct {
 	pool  *pgxpool.Pool
 	web   *httptest.Server
+	reset func(context.Context) error // nil: there is nothing to do
 	ended chan struct{}
 	once  sync.Once
 }
 
-func (i *serving) server() *httptest.Server    { return i.web }
-func (i *serving) Reset(context.Context) error { return nil }
-func (i *serving) Ended() <-chan struct{}      { return i.ended }
+func (i *serving) server() *httptest.Server { return i.web }
+func (i *serving) Ended() <-chan struct{}   { return i.ended }
+func (i *serving) Reset(ctx context.Context) error {
+	if i.reset == nil {
+		return nil
+	}
+	return i.reset(ctx)
+}
 func (i *serving) Close(context.Context) error {
 	i.once.Do(func() {
 		i.web.Close()
@@ -187,6 +199,106 @@ func TestApplicationWithOneConnection(t *testing.T) {
 	require.Positive(t, found.Thought)
 }
 
+// Clients that wait for more than the database may have been only slow. What is not broken then is believed after a second, more patient search, also
+// where something else is broken.
+func TestBrokenBesideWhatHolds(t *testing.T) {
+	s := &service{most: 1, handle: take, settle: 50 * time.Millisecond}
+	asked := behind(s, []string{"/s"}, []string{"/s"})
+	build := func() race.Scenario {
+		scenario := asked()
+		scenario.Invariants = append(scenario.Invariants, race.Invariant{Name: "none", Says: "nothing is taken", SQL: `select from taken`})
+		return scenario
+	}
+	found, err := explorer(t, plain).Explore(t.Context(), build, explore.Config{})
+	require.NoError(t, err)
+	require.NoError(t, found.Err)
+	require.True(t, found.Complete)
+	require.Equal(t, found.Executed, found.Broken["none"])
+	require.Zero(t, found.Broken["one"])
+	require.Equal(t, history.Duration(4*s.settle), found.Settle)
+}
+
+// Requests that wait for each other in the application, or are never answered, end the search.
+func TestNeverAnswered(t *testing.T) {
+	two := func(ctx context.Context, pool *pgxpool.Pool, r *http.Request) error {
+		return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, `select 1 from taken`); err != nil {
+				return err
+			}
+			for began := time.Now(); pool.Stat().AcquiredConns() < 2 && time.Since(began) < 100*time.Millisecond; {
+				time.Sleep(time.Millisecond) // whoever is alone goes on
+			}
+			_, err := pool.Exec(ctx, `insert into taken values ('s', 1)`)
+			return err
+		})
+	}
+	found, err := explorer(t, plain).Explore(t.Context(), behind(&service{most: 2, handle: two}, []string{"/s"}, []string{"/s"}), explore.Config{Hang: 300 * time.Millisecond})
+	require.NoError(t, err)
+	require.ErrorContains(t, found.Err, "nothing happened for 300ms")
+	require.ErrorContains(t, found.Err, "Try a larger pool")
+
+	for name, s := range map[string]*service{
+		"rehearsing client A":       {most: 2, handle: func(ctx context.Context, _ *pgxpool.Pool, _ *http.Request) error { <-ctx.Done(); return ctx.Err() }},
+		"resetting the application": {most: 2, handle: take, reset: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }},
+	} {
+		found, err = explorer(t, plain).Explore(t.Context(), behind(s, []string{"/s"}), explore.Config{Hang: 300 * time.Millisecond})
+		require.NoError(t, err)
+		require.ErrorContains(t, found.Err, name)
+		require.ErrorContains(t, found.Err, "nothing happened for 300ms")
+		require.False(t, found.Complete)
+	}
+}
+
+// Where runs begin with a fresh process, each does.
+func TestCold(t *testing.T) {
+	s := &service{most: 2, handle: take, cold: true, started: new(atomic.Int64)}
+	found, err := explorer(t, unique).Explore(t.Context(), behind(s, []string{"/s"}, []string{"/s"}), explore.Config{Limit: 4})
+	require.NoError(t, err)
+	require.NoError(t, found.Err)
+	require.GreaterOrEqual(t, s.started.Load(), int64(found.Executed))
+}
+
+// A level that the server has by default counts as one that is asked for: the reduction must know of it.
+func TestDefaultIsolation(t *testing.T) {
+	for _, level := range []pgx.TxIsoLevel{pgx.RepeatableRead, pgx.Serializable} {
+		e := ownExplorer(t, plain, map[string]string{"default_transaction_isolation": string(level)})
+		search := func(level pgx.TxIsoLevel) explore.Result {
+			found, err := e.Explore(t.Context(), func() race.Scenario {
+				return race.Scenario{
+					Clients: []race.Client{
+						transaction(level, `select 1`, `select count(*) from taken`, `insert into taken values ('s', 1)`),
+						transaction(level, `insert into taken values ('s', 2)`, `select count(*) from taken`),
+					},
+					Invariants: []race.Invariant{one},
+				}
+			}, explore.Config{})
+			require.NoError(t, err)
+			require.NoError(t, found.Err)
+			require.True(t, found.Complete)
+			return found
+		}
+		asked, byDefault, lower := search(level), search(""), search(pgx.ReadCommitted)
+		require.Equal(t, asked.Executed, byDefault.Executed)
+		require.Equal(t, asked.Outcomes, byDefault.Outcomes)
+		require.Equal(t, asked.Broken, byDefault.Broken)
+		require.NotEqual(t, lower.Executed, byDefault.Executed, "or nothing has been shown")
+	}
+}
+
+// transaction returns a client that executes statements in one transaction; of the level that is the server's default, if none is given.
+func transaction(level pgx.TxIsoLevel, sql ...string) race.Client {
+	return race.Client{Operations: []race.Operation{{Kind: "transaction", Do: func(ctx context.Context, conn *pgx.Conn) race.Answer {
+		return race.Answer{Err: pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: level}, func(tx pgx.Tx) error {
+			for _, s := range sql {
+				if _, err := tx.Exec(ctx, s); err != nil {
+					return err
+				}
+			}
+			return nil
+		})}
+	}}}}
+}
+
 // A client that tries again when the answer to its COMMIT is lost does so twice.
 func TestFaults(t *testing.T) {
 	insert := func(ctx context.Context, pool *pgxpool.Pool, r *http.Request) error {
@@ -284,8 +396,13 @@ func TestTransactionLeftOpen(t *testing.T) {
 
 // What is no client's passes, or waits until the clients are done.
 func TestBackground(t *testing.T) {
-	for _, freeze := range []bool{false, true} {
-		s := &polling{service: &service{most: 4, handle: take}, freeze: freeze}
+	cases := []struct{ freeze, whole bool }{{true, false}, {false, true}}
+	if servertest.Thorough() {
+		cases = append(cases, struct{ freeze, whole bool }{false, false}, struct{ freeze, whole bool }{true, true})
+	}
+	for _, c := range cases {
+		freeze := c.freeze
+		s := &polling{service: &service{most: 4, handle: take}, freeze: freeze, whole: c.whole}
 		asked := behind(s.service, []string{"/s"}, []string{"/s"})
 		build := func() race.Scenario {
 			scenario := asked()
@@ -302,16 +419,40 @@ func TestBackground(t *testing.T) {
 			seen, other = other, seen
 		}
 		require.Positive(t, seen["update jobs set done = true where id = ?"], "%v", seen)
+		if c.whole && !freeze {
+			require.Positive(t, found.Background["select ?"], "%v", found.Background)
+		}
 		if !freeze {
 			require.Empty(t, other)
 		}
 	}
 }
 
+// However much comes of the background, a client that the application does not answer is noticed.
+func TestBackgroundWhileNobodyAnswers(t *testing.T) {
+	asked := atomic.Int64{}
+	once := func(ctx context.Context, pool *pgxpool.Pool, r *http.Request) error {
+		if asked.Add(1) > 1 {
+			<-ctx.Done()
+		}
+		return take(ctx, pool, r)
+	}
+	s := &polling{service: &service{most: 4, handle: once, cold: true, settle: 20 * time.Millisecond}}
+	build := func() race.Scenario {
+		scenario := behind(s.service, []string{"/s"})()
+		scenario.System = s
+		return scenario
+	}
+	found, err := explorer(t, plain).Explore(t.Context(), build, explore.Config{Hang: 300 * time.Millisecond})
+	require.NoError(t, err)
+	require.ErrorContains(t, found.Err, "nothing happened for 300ms")
+}
+
 // polling is a service that looks for jobs all the while.
 type polling struct {
 	*service
 	freeze bool
+	whole  bool // each time in a transaction
 }
 
 func (s *polling) Habits() race.Habits {
@@ -335,7 +476,23 @@ func (s *polling) Start(ctx context.Context, url string) (race.Instance, error) 
 			case <-i.stop:
 				return
 			case <-time.After(time.Millisecond):
-				_, _ = i.pool.Exec(context.Background(), `update jobs set done = true where id = 1`)
+				poll := func(db interface {
+					Exec(context.Context, string, ...any) (pgconn.CommandTag, error)
+				}) error {
+					_, err := db.Exec(context.Background(), `update jobs set done = true where id = 1`)
+					return err
+				}
+				if !s.whole {
+					_ = poll(i.pool)
+					continue
+				}
+				_ = pgx.BeginFunc(context.Background(), i.pool, func(tx pgx.Tx) error {
+					if err := poll(tx); err != nil {
+						return err
+					}
+					_, err := tx.Exec(context.Background(), `select 1`)
+					return err
+				})
 			}
 		}
 	})

@@ -77,9 +77,12 @@ func (r *run) calmed(ctx context.Context) error {
 			return r.surprise
 		case r.ended():
 			return r.application.Lost(ctx)
-		case len(background) > 0:
-			r.pass(background)
-		case err == nil, now == posture && rests():
+		}
+		r.pass(background)
+		late := !time.Now().Before(due) // however much comes of the background
+		switch {
+		case len(background) > 0 && !late:
+		case err == nil && len(background) == 0, now == posture && rests():
 			r.arrange()
 			return nil
 		case now == posture:
@@ -87,7 +90,7 @@ func (r *run) calmed(ctx context.Context) error {
 				return err
 			}
 		}
-		if now != posture || err != nil {
+		if now != posture || late {
 			posture, due = now, limit()
 		}
 	}
@@ -202,13 +205,16 @@ func (r *run) linger(ctx context.Context) error {
 			background = r.assign()
 			return len(background) > 0 || len(r.owners.pending) > 0
 		})
+		if err == nil {
+			err = context.Cause(short) // however much comes of the background
+		}
+		r.pass(background)
 		switch {
 		case errors.Is(err, errThinks):
 			return nil
 		case err != nil:
 			return err
 		}
-		r.pass(background)
 		for s := range r.owners.pending {
 			return fmt.Errorf("after its answer the application went on, and among other clients' statements it could not be told whose this is: %s; name it as "+
 				"background in the target file, or have the application put what the request's traceparent header says into a comment of its SQL",
@@ -219,8 +225,8 @@ func (r *run) linger(ctx context.Context) error {
 
 // ponder decides what becomes of what has not come to rest in time.
 func (r *run) ponder(waited time.Duration) error {
-	if waited > r.hang {
-		return fmt.Errorf("%w for %v while %s", errHangs, r.hang, r.standing())
+	if most := max(r.hang, 2*patience*r.mayThink); waited > most { // for half of which it may be open whose a statement is
+		return fmt.Errorf("%w for %v while %s", errHangs, most, r.standing())
 	}
 	for s, p := range r.owners.pending {
 		switch only := r.only(); {

@@ -119,7 +119,7 @@ func (e *Explorer) Explore(ctx context.Context, build func() race.Scenario, conf
 	if err == nil && e.learned(build().System, first.Err) {
 		first, err = e.search(ctx, build, config)
 	}
-	if err != nil || !first.Complete || first.Violating > 0 || first.Thought == 0 && !e.parallel[build().System] {
+	if err != nil || !first.Complete || first.Thought == 0 && !e.parallel[build().System] {
 		return first, err
 	}
 	return e.confirm(ctx, build, config, first)
@@ -134,22 +134,31 @@ func (e *Explorer) learned(of race.System, err error) bool {
 	return true
 }
 
-// confirm searches again, with more patience for an application that made clients wait: one that was only slow may have kept orders from being seen.
+// confirm searches again, with more patience for an application that made clients wait: one that was only slow may have kept orders from being seen. What
+// has been seen broken stays so; what has not is believed to hold if the second search is complete as well, and has seen no less.
 func (e *Explorer) confirm(ctx context.Context, build func() race.Scenario, config Config, first Result) (Result, error) {
 	config.patient = true
 	if config.For > 0 {
 		config.For = max(config.For-time.Duration(first.Elapsed), time.Millisecond)
 	}
 	second, err := e.search(ctx, build, config)
-	second.Elapsed += first.Elapsed
-	second.Starting += first.Starting
-	same := second.Executed == first.Executed && maps.Equal(second.Outcomes, first.Outcomes)
-	if err == nil && second.Complete && second.Violating == 0 && second.Thought > 0 && !same {
-		second.Complete = false
-		second.Trouble = fmt.Sprintf("the application makes clients wait for more than the database, and not always the same: %d orders were seen, and then %d; try a longer settle",
-			first.Executed, second.Executed)
+	result := second
+	for name := range first.Broken {
+		if second.Broken[name] == 0 {
+			result = first
+			result.Complete = false
+		}
 	}
-	return second, err
+	result.Elapsed, result.Starting = first.Elapsed+second.Elapsed, first.Starting+second.Starting
+	same := second.Executed == first.Executed && maps.Equal(second.Outcomes, first.Outcomes)
+	if err == nil && result.Complete && second.Thought > 0 && !same {
+		result.Complete = false
+		if result.Violating == 0 {
+			result.Trouble = fmt.Sprintf("the application makes clients wait for more than the database, and not always the same: %d orders were seen, and then %d; try a longer settle",
+				first.Executed, second.Executed)
+		}
+	}
+	return result, err
 }
 
 // search is one search, from the beginning to its end.

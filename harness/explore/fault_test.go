@@ -20,8 +20,8 @@ import (
 )
 
 // ownExplorer explores on a server that nobody else is on.
-func ownExplorer(t *testing.T, schema string) *explore.Explorer {
-	template, err := servertest.Own(t, nil).Template(t.Context(), func(ctx context.Context, config *pgx.ConnConfig) error {
+func ownExplorer(t *testing.T, schema string, settings map[string]string) *explore.Explorer {
+	template, err := servertest.Own(t, settings).Template(t.Context(), func(ctx context.Context, config *pgx.ConnConfig) error {
 		conn, err := pgx.ConnectConfig(ctx, config)
 		require.NoError(t, err)
 		defer conn.Close(ctx)
@@ -51,7 +51,7 @@ func TestRestart(t *testing.T) {
 	}
 	s := build() // one application, all the time
 	again := func() race.Scenario { return s }
-	e := ownExplorer(t, unique)
+	e := ownExplorer(t, unique, nil)
 	config := explore.Config{Faults: []history.Fault{history.Restart}, Preemptions: 1}
 	if servertest.Thorough() {
 		config.Preemptions = 0
@@ -95,7 +95,7 @@ func TestRestart(t *testing.T) {
 
 // Clients that ask Postgres themselves meet it as well.
 func TestRestartWithoutApplication(t *testing.T) {
-	found, err := ownExplorer(t, unique).Explore(t.Context(), checkThenInsert(2), explore.Config{Faults: []history.Fault{history.Restart}, Preemptions: 1})
+	found, err := ownExplorer(t, unique, nil).Explore(t.Context(), checkThenInsert(2), explore.Config{Faults: []history.Fault{history.Restart}, Preemptions: 1})
 	require.NoError(t, err)
 	require.NoError(t, found.Err)
 	require.Empty(t, found.Broken)

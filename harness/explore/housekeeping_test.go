@@ -27,7 +27,19 @@ func TestHousekeeping(t *testing.T) {
 		`select c.relname from pg_catalog.pg_class c, lateral unnest(c.relacl) a where exists (select from "pg_catalog"."pg_index")`: true,
 		`select * from information_schema.tables where table_schema = 'public'`:                                                      true,
 
+		`select i.relname, array_agg(a.attname order by k.n) from (pg_index x cross join unnest(x.indkey) with ordinality as k(attnum, n)) ` +
+			`join pg_class i on i.oid = x.indexrelid join pg_attribute a on a.attnum = k.attnum group by 1`: true,
+		`select pg_catalog.format_type(t.oid, null), (t.typlen::varchar(9)) from (select * from pg_type) t`: true,
+
 		"select 2 from seats":                                    false,
+		"select reserve_seat(s) from unnest($1::int[]) s":        false,
+		"select create_order(i) from generate_series(1, 3) i":    false,
+		"select i from generate_series(1, 3) i":                  false,
+		"select reserve_seat(1) from pg_class limit 1":           false,
+		"select seats.pg(c) from pg_class c":                     false,
+		`select "Reserve"(oid) from pg_class`:                    false,
+		"select * from (seats s cross join unnest(s.people) i)":  false,
+		"select * from (pg_class c cross join seats)":            false,
 		"select pg_advisory_lock(1)":                             false,
 		"select pg_notify('a', 'b')":                             false,
 		"rollback; delete from seats":                            false,

@@ -17,7 +17,8 @@ import (
 type owners struct {
 	of      map[*wire.Session]*strand
 	pending map[*wire.Session]*claims
-	frozen  map[*wire.Session]int // until the clients are done, at which step
+	frozen  map[*wire.Session]int             // until the clients are done, at which step
+	others  map[*wire.Session]race.Background // that have begun a transaction which is no client's, with what becomes of it
 }
 
 // claims are who a step may belong to.
@@ -117,7 +118,16 @@ func (r *run) assign() (background []*wire.Session) {
 		if own != nil { // its transaction ended without our seeing it: the client has cancelled what was held
 			r.unbind(own)
 		}
-		switch rule, ok := r.application.rule(s.Name(), state); {
+		rule, ok := r.application.rule(s.Name(), state)
+		if begun, is := r.owners.others[s]; is && goesOn && !ok {
+			rule, ok = begun, true
+		}
+		if ok {
+			r.owners.others[s] = rule
+		} else {
+			delete(r.owners.others, s)
+		}
+		switch {
 		case ok && rule.Freeze:
 			r.owners.frozen[s] = state.Step.Index
 			r.seen.note(state.Step, true)

@@ -339,7 +339,7 @@ func (r *run) dismiss(ctx context.Context, cancel func(), trouble error) error {
 		for _, c := range r.clients {
 			c.Close(after) // its connection does not know yet that it has been cut off
 		}
-		return nil
+		return r.unhost(context.WithoutCancel(ctx)) // which may go on with what nobody waits for any more
 	}
 	err := fmt.Errorf("%s and heeds no context", r.standing())
 	if r.application != nil {

@@ -64,9 +64,6 @@ const keptRows = 3
 func openStage(ctx context.Context, template *server.Template) (*stage, error) {
 	srv := template.Server()
 	st := &stage{template: template, hang: defaultHang, notices: srv.Superuser, stops: srv.Owned && canStop(srv.Provider), mine: map[*wire.Session]bool{}, traits: map[string]traits{}}
-	st.gate = wire.New(wire.Config{
-		Split: true, Hide: wire.HideLog, Keep: keptRows, Hold: func(wire.Step) bool { return st.holds.Load() },
-	})
 	return st, st.open(ctx)
 }
 
@@ -81,6 +78,12 @@ func (st *stage) open(ctx context.Context) error {
 		return errors.Join(err, db.Drop(context.WithoutCancel(ctx)))
 	}
 	st.arena, st.altered = a, false
+	config := wire.Config{Split: true, Hide: wire.HideLog, Keep: keptRows, Hold: func(wire.Step) bool { return st.holds.Load() }}
+	err = a.Control.QueryRow(ctx, `select replace(current_setting('default_transaction_isolation'), 'uncommitted', 'committed')`).Scan(&config.Isolation)
+	st.gate = wire.New(config)
+	if err != nil {
+		return errors.Join(fmt.Errorf("reading default_transaction_isolation: %w", err), st.Close(context.WithoutCancel(ctx)))
+	}
 	if err := st.watch(ctx); err != nil {
 		return errors.Join(err, st.Close(context.WithoutCancel(ctx)))
 	}
@@ -152,7 +155,7 @@ func (r *run) seat(ctx context.Context) error {
 	}
 	seat := r.connect
 	if r.application != nil {
-		seat = r.cast
+		seat, r.application.played = r.cast, true
 	}
 	if err := seat(ctx); err != nil {
 		return err
@@ -184,10 +187,10 @@ func (r *run) connect(ctx context.Context) error {
 
 // cast makes clients that ask the application.
 func (r *run) cast(ctx context.Context) error {
-	if err := r.application.Instance.Reset(ctx); err != nil {
-		return fmt.Errorf("resetting the application: %w", err)
+	if err := r.bounded(ctx, "resetting the application", r.application.Instance.Reset); err != nil {
+		return err
 	}
-	r.owners = owners{of: map[*wire.Session]*strand{}, pending: map[*wire.Session]*claims{}, frozen: map[*wire.Session]int{}}
+	r.owners = owners{of: map[*wire.Session]*strand{}, pending: map[*wire.Session]*claims{}, frozen: map[*wire.Session]int{}, others: map[*wire.Session]race.Background{}}
 	for i := range r.scenario.Clients {
 		c := r.client(i)
 		c.Instance, c.permits = r.application.Instance, make(chan struct{}, 1)

@@ -6,7 +6,9 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -83,7 +85,7 @@ func TestSettings() map[string]string {
 		"autovacuum":                          "off",
 		"jit":                                 "off",
 		"shared_buffers":                      "64MB",
-		"max_connections":                     "120",
+		"max_connections":                     strconv.Itoa(max(120, 40*runtime.GOMAXPROCS(0))), // applications have pools, and one is explored on each core
 		"deadlock_timeout":                    "10ms",
 		"log_lock_waits":                      "on",
 		"log_min_messages":                    "warning",
