@@ -366,6 +366,33 @@ func TestStrands(t *testing.T) {
 	require.Equal(t, 100, two.Executed)
 }
 
+// A mark may be in what the session is called, for as long as it is called so.
+func TestMarkedByName(t *testing.T) {
+	named := func(ctx context.Context, pool *pgxpool.Pool, r *http.Request) error {
+		query := func(slot string) error {
+			conn, err := pool.Acquire(ctx)
+			if err != nil {
+				return err
+			}
+			defer conn.Release()
+			for _, sql := range []string{`set application_name = '` + r.Header.Get("mark") + `'`, `select count(*) from taken`, `insert into taken values ('` + slot + `', 1)`} {
+				if _, err := conn.Exec(ctx, sql); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		second := make(chan error)
+		go func() { second <- query(r.URL.Path + "2") }()
+		return errors.Join(query(r.URL.Path+"1"), <-second)
+	}
+	s := &service{most: 4, handle: named, marks: true, settle: 20 * time.Millisecond}
+	found, err := explorer(t, plain).Explore(t.Context(), behind(s, []string{"/a"}, []string{"/b"}), explore.Config{Limit: 20})
+	require.NoError(t, err)
+	require.NoError(t, found.Err)
+	require.Equal(t, 20, found.Executed)
+}
+
 // Without a mark, whose a step is may be open. That is said, and not guessed.
 func TestCannotTell(t *testing.T) {
 	s := &service{most: 4, handle: both, settle: 20 * time.Millisecond}

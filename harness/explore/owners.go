@@ -118,7 +118,7 @@ func (r *run) assign() (background []*wire.Session) {
 		if own != nil { // its transaction ended without our seeing it: the client has cancelled what was held
 			r.unbind(own)
 		}
-		rule, ok := r.application.rule(s.Name(), state)
+		rule, ok := r.application.rule(state)
 		if begun, is := r.owners.others[s]; is && goesOn && !ok {
 			rule, ok = begun, true
 		}
@@ -131,7 +131,7 @@ func (r *run) assign() (background []*wire.Session) {
 		case ok && rule.Freeze:
 			r.owners.frozen[s] = state.Step.Index
 			r.seen.note(state.Step, true)
-		case ok, r.marked(s, state) == nil && isHousekeeping(state):
+		case ok, r.marked(state) == nil && isHousekeeping(state):
 			background = append(background, s)
 		default:
 			r.claim(s, state)
@@ -146,20 +146,20 @@ func (r *run) assign() (background []*wire.Session) {
 }
 
 // rule returns what is to become of a statement that the user says is no client's; false: it may be one's.
-func (a *application) rule(session string, state wire.State) (race.Background, bool) {
+func (a *application) rule(state wire.State) (race.Background, bool) {
 	sql := sqltext.Bare(state.Step.SQL)
 	for _, rule := range a.Habits.Background {
-		if (rule.SQL == nil || rule.SQL.MatchString(sql)) && (rule.Application == nil || rule.Application.MatchString(session)) {
+		if (rule.SQL == nil || rule.SQL.MatchString(sql)) && (rule.Application == nil || rule.Application.MatchString(state.Name)) {
 			return rule, true
 		}
 	}
 	return race.Background{}, false
 }
 
-// marked returns the client whose mark the statement, what went before it, or its session has; nil: none.
-func (r *run) marked(s *wire.Session, state wire.State) *client {
+// marked returns the client whose mark the statement, what went before it, or its session's name has; nil: none.
+func (r *run) marked(state wire.State) *client {
 	for _, c := range r.clients {
-		if c.Mark != "" && (strings.Contains(state.Step.SQL, c.Mark) || strings.Contains(s.Name(), c.Mark) ||
+		if c.Mark != "" && (strings.Contains(state.Step.SQL, c.Mark) || strings.Contains(state.Name, c.Mark) ||
 			slices.ContainsFunc(state.Step.Passed, func(sql string) bool { return strings.Contains(sql, c.Mark) })) {
 			return c
 		}
@@ -169,7 +169,7 @@ func (r *run) marked(s *wire.Session, state wire.State) *client {
 
 // claim gives the step to the client that it must belong to, or notes who it may belong to.
 func (r *run) claim(s *wire.Session, state wire.State) {
-	if c := r.marked(s, state); c != nil {
+	if c := r.marked(state); c != nil {
 		r.bind(s, c, state)
 		return
 	}

@@ -56,6 +56,7 @@ func (c *Core) answer(message []byte) {
 		c.obscure()
 		return
 	case 'S', 'A':
+		c.named(message)
 		c.aside(message)
 		return
 	case 'N':
@@ -168,6 +169,14 @@ func (c *Core) aside(message []byte) {
 	default:
 		c.unkeep()
 		c.give(message)
+	}
+}
+
+// named notes what the server calls the session, if the message is about that.
+func (c *Core) named(message []byte) {
+	var m pgproto3.ParameterStatus
+	if message[0] == 'S' && m.Decode(message[header:]) == nil && m.Name == "application_name" {
+		c.name = m.Value
 	}
 }
 

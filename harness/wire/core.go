@@ -34,10 +34,11 @@ type Core struct {
 	skipping   bool // after an error, the server ignores what comes before Sync
 	pid        uint32
 	key        []byte
-	gone       bool // the client disconnected
-	closing    bool // there is nothing more for the server: close
-	ended      bool // the server's side is over
-	open       bool // no step is held
+	name       string // application_name, as the server has said last
+	gone       bool   // the client disconnected
+	closing    bool   // there is nothing more for the server: close
+	ended      bool   // the server's side is over
+	open       bool   // no step is held
 	fatal      Result
 
 	passed          []string // statements, since the last step

@@ -107,6 +107,8 @@ func (c *Core) authenticate(message []byte) {
 		if len(message) >= header+4 {
 			c.pid, c.key = uint32At(message, header), bytes.Clone(message[header+4:])
 		}
+	case 'S':
+		c.named(message)
 	case 'N':
 		c.notice(message)
 		return

@@ -26,6 +26,7 @@ type State struct {
 	Gone     bool   `json:"gone,omitempty"`     // the client disconnected
 	Canceled bool   `json:"canceled,omitempty"` // the client asked for the step that is held to be canceled, which it cannot be
 	PID      uint32 `json:"pid,omitempty"`
+	Name     string `json:"name,omitempty"` // its application_name now, as far as the server has said
 	Fatal    Result `json:"fatal,omitzero"` // why the server refused or ended the session, if it said so
 }
 
@@ -35,7 +36,7 @@ func (c *Core) State() State {
 	defer c.mu.Unlock()
 	s := State{
 		Phase: Quiet, Status: c.tx.status(), Steps: c.steps, Answered: c.answered, Last: c.last, Result: c.lastResult,
-		Gone: c.gone, PID: c.pid, Fatal: c.fatal,
+		Gone: c.gone, PID: c.pid, Name: c.name, Fatal: c.fatal,
 	}
 	switch {
 	case c.stage == over || c.closing:
