@@ -198,7 +198,7 @@ func (r *run) rest(ctx context.Context) error {
 	var stranger string
 	err := r.wait(ctx, func() bool {
 		for _, s := range r.gate.Sessions() {
-			if !r.mine[s] {
+			if !r.mine[s] && s.State().Phase != wire.Ended { // that of an earlier run is soon forgotten
 				stranger = s.Name()
 				return true
 			}
