@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -195,6 +196,42 @@ func TestText(t *testing.T) {
 		require.NotNil(t, want.Queue[0].Event.Groups[0].Last)
 		require.Nil(t, want.Queue[0].Event.Groups[1].Facts)
 	})
+}
+
+// TestEncoding has databases that do not know the characters of what is told.
+func TestEncoding(t *testing.T) {
+	t.Parallel()
+	db := servertest.Database(t, "")
+	conn, err := db.Connect(t.Context(), "control")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, conn.Close(context.Background())) })
+	for _, encoding := range []string{"SQL_ASCII", "LATIN1"} {
+		name := db.Name + "_" + strings.ToLower(encoding)
+		_, err := conn.Exec(t.Context(), `create database `+name+` template template0 encoding '`+encoding+`' lc_collate 'C' lc_ctype 'C'`)
+		require.NoError(t, err)
+		t.Cleanup(func() {
+			_, err := conn.Exec(context.Background(), `drop database `+name+` with (force)`)
+			require.NoError(t, err)
+		})
+		t.Run(encoding, func(t *testing.T) {
+			ops := receive(t, nil)
+			database := db.Config("notify")
+			database.Database = name
+			outbox := place{Store: Store{Database: database, Create: true}}.open(t)
+			config := quick(ops.URL)
+			config.Source = "제세동기 é 😀"
+			n, stop := start(t, config, outbox)
+			require.NoError(t, n.Observe(t.Context(), result(0, "서울")))
+			settled(t, outbox, "ops")
+			require.NoError(t, n.Observe(t.Context(), result(1)))
+			settled(t, outbox, "ops")
+			stop()
+			require.NoError(t, outbox.Close())
+			for _, m := range ops.awaitTypes(Broke, Healed) {
+				require.Equal(t, config.Source, m.Source)
+			}
+		})
+	}
 }
 
 func TestStateFileIsForOneProcess(t *testing.T) {

@@ -304,8 +304,9 @@ func (t *Table) Finish(ctx context.Context, m Message, o Outcome) error {
 		if err != nil {
 			return err
 		}
+		// The id is looked for in the text: ->> refuses \uXXXX of all there is where the encoding of the database does not have one of them.
 		rows, _ := tx.Query(ctx, `select seq, message from interlock.notify_message
-			where destination = $1 and message -> 'event' ->> 'id' = $2 for update`, m.Destination, m.Event.ID)
+			where destination = $1 and strpos(message::text, $2) > 0 for update`, m.Destination, `"id":`+jsonOf(m.Event.ID))
 		now, err := pgx.CollectExactlyOneRow(rows, scanMessage)
 		switch left, keep := now.finish(m.Claim, o); {
 		case errors.Is(err, pgx.ErrNoRows):
