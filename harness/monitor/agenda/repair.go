@@ -1,6 +1,7 @@
 package agenda
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,7 @@ const (
 // A dry run is [repair.Find]. Where it applies, only what is exactly as found is resolved; what changed meanwhile is left for the next time.
 type Repair struct {
 	Database *pgx.ConnConfig
-	Config   repair.Config
+	Config   repair.Config // of its MaxRead, 0 is 20,000: an instance has little memory
 	Mode     Mode
 	MaxRows  int // that it may cancel: of more, it cancels none; 0: 1,000; negative: any number
 
@@ -67,6 +68,7 @@ func (r Repair) Do(ctx context.Context) (err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	config := r.Config
+	config.MaxRead = cmp.Or(config.MaxRead, 20_000)
 	config.Progress = func(done, total int, what string) {
 		if r.Config.Progress != nil {
 			r.Config.Progress(done, total, what)
@@ -79,7 +81,9 @@ func (r Repair) Do(ctx context.Context) (err error) {
 	unwatch := lock.watch(ctx, cancel) // the search may be long, and has no batches between which to ask
 	plan, err := repair.Find(ctx, config, r.Database)
 	unwatch()
-	if err != nil && context.Cause(ctx) != nil {
+	if errors.Is(err, repair.ErrTooMany) {
+		err = fmt.Errorf("%w: %w", ErrRefused, err)
+	} else if err != nil && context.Cause(ctx) != nil {
 		err = fmt.Errorf("%w (%w)", context.Cause(ctx), err)
 	}
 	if err != nil || r.Mode == DryRun || len(plan.Repair.Groups) == 0 {

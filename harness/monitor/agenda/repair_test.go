@@ -137,6 +137,24 @@ func TestMaxRows(t *testing.T) {
 	require.Equal(t, "52, 52 archived by 1", b.open())
 }
 
+// TestMaxRead has more rows that break an invariant than a repair has memory for.
+func TestMaxRead(t *testing.T) {
+	b := setup(t)
+	for _, mode := range []agenda.Mode{agenda.DryRun, agenda.Apply} {
+		job := b.job(mode)
+		job.Config.MaxRead = 103
+		err := job.Do(t.Context())
+		require.ErrorIs(t, err, agenda.ErrRefused)
+		require.ErrorContains(t, err, "more than 103; try: interlock repair --dry-run")
+		require.Empty(t, b.runs[len(b.runs)-1].Repair.Groups)
+		require.Equal(t, "104, no archive", b.open())
+	}
+	job := b.job(agenda.Apply)
+	job.Config.MaxRead = 104
+	require.NoError(t, job.Do(t.Context()))
+	require.Equal(t, "52, 52 archived by 1", b.open())
+}
+
 func TestReadOnly(t *testing.T) {
 	b := setup(t)
 	for _, mode := range []agenda.Mode{agenda.Apply, agenda.DryRun} {
