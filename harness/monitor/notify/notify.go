@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/internal/clock"
 	"github.com/interlock-pg/interlock/harness/internal/strict"
 	"github.com/interlock-pg/interlock/harness/monitor"
@@ -117,11 +116,11 @@ type Notifier struct {
 
 // watched is what a notifier knows of one watch.
 type watched struct {
-	busy    sync.Mutex       // who brings the outbox up to date
-	pending []monitor.Result // not yet compared with the outbox, the latest last
-	latest  *monitor.Result  // that was
-	again   time.Time        // when to compare it once more; zero: not needed
-	open    string           // the incident, as far as this instance knows
+	busy    sync.Mutex      // who brings the outbox up to date
+	pending Backlog         // not yet compared with the outbox
+	latest  *monitor.Result // that was
+	again   time.Time       // when to compare it once more; zero: not needed
+	open    string          // the incident, as far as this instance knows
 	since   time.Time
 	trouble string // of the outbox, at the latest attempt to bring it up to date
 	saw     string // the latest of what was told whose groups this instance has all seen; who has busy has it
@@ -149,22 +148,17 @@ func (n *Notifier) Observe(ctx context.Context, r monitor.Result) error {
 	if name == "" {
 		return errors.New("a watch has no name; try one as duplicate-sessions")
 	}
-	if r.Verdict == history.Unknown || r.Checked.IsZero() {
-		return nil
-	}
 	n.mu.Lock()
 	w := n.watches[name]
 	if w == nil {
 		w = &watched{}
 		n.watches[name] = w
 	}
-	w.pending = append(w.pending, r)
-	if last := len(w.pending) - 2; last >= 0 && w.pending[last].Verdict == r.Verdict {
-		w.pending = slices.Delete(w.pending, last, last+1)
-	} else if len(w.pending) > 2 { // it broke and healed, or the other way round, and nobody can be told: as if it had not
-		w.pending = w.pending[len(w.pending)-1:]
-	}
+	says := w.pending.Add(r)
 	n.mu.Unlock()
+	if !says {
+		return nil
+	}
 	return n.settle(ctx, name, w)
 }
 
