@@ -123,6 +123,7 @@ type lock struct {
 	conn     *pgx.Conn
 	where    string
 	readOnly bool
+	got      bool
 }
 
 // lockTimeout is how long asking about the lock may take.
@@ -143,22 +144,21 @@ func take(ctx context.Context, database *pgx.ConnConfig) (_ *lock, err error) {
 			err = errors.Join(err, l.release(ctx))
 		}
 	}()
-	var got bool
 	var pid uint32
-	var idle int
-	err = l.conn.QueryRow(ctx, `select pg_backend_pid(), pg_is_in_recovery() or current_setting('transaction_read_only')::bool,
-		(select count(set_config(name, '0', false)) from pg_settings where name = 'idle_session_timeout')`).Scan(&pid, &l.readOnly, &idle)
+	err = l.conn.QueryRow(ctx, `select pg_backend_pid(), pg_is_in_recovery() or current_setting('transaction_read_only')::bool`).Scan(&pid, &l.readOnly)
 	if err != nil {
 		return nil, fmt.Errorf("locking the repair of %s: %w", l.where, err)
 	}
-	if pid != l.conn.PgConn().PID() {
+	if pid != l.conn.PgConn().PID() { // the session is one of others too: nothing in it is ours to change
 		return nil, fmt.Errorf("%w: between us and %s is a pooler, through which a lock cannot be kept; try the address of the server itself", ErrRefused, l.where)
 	}
-	err = l.conn.QueryRow(ctx, `select pg_try_advisory_lock(hashtextextended($1, 0))`, LockName).Scan(&got)
+	var idle int
+	err = l.conn.QueryRow(ctx, `select pg_try_advisory_lock(hashtextextended($1, 0)),
+		(select count(set_config(name, '0', false)) from pg_settings where name = 'idle_session_timeout')`, LockName).Scan(&l.got, &idle)
 	if err != nil {
 		return nil, fmt.Errorf("locking the repair of %s: %w", l.where, err)
 	}
-	if !got {
+	if !l.got {
 		return nil, fmt.Errorf("%w: another instance repairs %s", ErrSkipped, l.where)
 	}
 	return l, nil
@@ -211,11 +211,14 @@ func (l *lock) release(ctx context.Context) error {
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), lockTimeout)
 	defer stop()
 	if l.conn.IsClosed() {
-		return nil
-	}
-	_, err := l.conn.Exec(ctx, `select pg_advisory_unlock_all()`) // before the server notices that we are gone
-	if l.conn.IsClosed() {
 		return nil // and so is the lock
+	}
+	var err error
+	if l.got {
+		_, err = l.conn.Exec(ctx, `select pg_advisory_unlock(hashtextextended($1, 0))`, LockName) // before the server notices that we are gone
+	}
+	if l.conn.IsClosed() {
+		return nil
 	}
 	return errors.Join(err, l.conn.Close(ctx))
 }

@@ -3,11 +3,14 @@ package agenda_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-pg/interlock/harness/history"
@@ -169,6 +172,87 @@ func TestReadOnly(t *testing.T) {
 		require.ErrorContains(t, err, "is read only; try the address of the primary, or --repair=dry-run")
 	}
 	require.Equal(t, "104, no archive", b.open())
+}
+
+// pooler has a client share a session, as PgBouncer does where it pools transactions: it tells it a pid of its own, and the session goes on after it.
+func pooler(t *testing.T, session *pgconn.HijackedConn) (address *net.TCPAddr, ended <-chan error) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { listener.Close() })
+	done := make(chan error, 1)
+	go func() {
+		done <- func() error {
+			conn, err := listener.Accept()
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			client := pgproto3.NewBackend(conn, conn)
+			if _, err := client.ReceiveStartupMessage(); err != nil {
+				return err
+			}
+			client.Send(&pgproto3.AuthenticationOk{})
+			client.Send(&pgproto3.BackendKeyData{ProcessID: 1, SecretKey: []byte{0, 0, 0, 1}})
+			client.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+			for {
+				if err := client.Flush(); err != nil {
+					return err
+				}
+				for asked := false; !asked; {
+					message, err := client.Receive()
+					if err != nil {
+						return err
+					}
+					switch message.(type) {
+					case *pgproto3.Terminate:
+						return nil
+					case *pgproto3.Sync, *pgproto3.Query:
+						asked = true
+					}
+					session.Frontend.Send(message)
+				}
+				if err := session.Frontend.Flush(); err != nil {
+					return err
+				}
+				for answered := false; !answered; {
+					message, err := session.Frontend.Receive()
+					if err != nil {
+						return err
+					}
+					client.Send(message)
+					_, answered = message.(*pgproto3.ReadyForQuery)
+				}
+			}
+		}()
+	}()
+	return listener.Addr().(*net.TCPAddr), done
+}
+
+// TestPooler has a session that is not ours alone: it is refused, and left as it was.
+func TestPooler(t *testing.T) {
+	b := setup(t)
+	ctx := t.Context()
+	shared, err := b.db.Connect(ctx, "shared")
+	require.NoError(t, err)
+	_, err = shared.Exec(ctx, `set idle_session_timeout = '1h'; select pg_advisory_lock(7)`, pgx.QueryExecModeSimpleProtocol)
+	require.NoError(t, err)
+	hijacked, err := shared.PgConn().Hijack()
+	require.NoError(t, err)
+	address, ended := pooler(t, hijacked)
+	job := b.job(agenda.Apply)
+	job.Database.Host, job.Database.Port, job.Database.TLSConfig, job.Database.Fallbacks = address.IP.String(), uint16(address.Port), nil, nil
+	err = job.Do(ctx)
+	require.ErrorIs(t, err, agenda.ErrRefused)
+	require.ErrorContains(t, err, "is a pooler, through which a lock cannot be kept; try the address of the server itself")
+	require.NoError(t, <-ended)
+
+	session, err := pgconn.Construct(hijacked)
+	require.NoError(t, err)
+	defer session.Close(context.Background())
+	left, err := session.Exec(ctx, `select current_setting('idle_session_timeout'), count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()`).ReadAll()
+	require.NoError(t, err)
+	require.Equal(t, [][]byte{[]byte("1h"), []byte("1")}, left[0].Rows[0])
 }
 
 func TestCheck(t *testing.T) {
