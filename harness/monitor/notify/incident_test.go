@@ -106,6 +106,37 @@ func TestLooksAtAPart(t *testing.T) {
 	}
 }
 
+// TestMoreThanAreKept has two instances that keep different groups of very many.
+func TestMoreThanAreKept(t *testing.T) {
+	t.Parallel()
+	config, err := Config{Destinations: quick("http://localhost").Destinations, Update: -1, HealFor: -1}.resolve()
+	require.NoError(t, err)
+	var b Book
+	for minute, c := range []struct {
+		keys           string
+		total, members int
+		want           []Type
+	}{
+		{"ab", 5, 10, []Type{Broke}},
+		{"cd", 5, 10, nil},
+		{"ab", 5, 10, nil},
+		{"cd", 6, 12, []Type{Changed}},
+		{"cd", 6, 13, []Type{Changed}},
+		{"cd", 2, 4, []Type{Changed}},
+		{"ab", 2, 4, []Type{Changed}},
+	} {
+		r := result(minute, strings.Split(c.keys, "")...)
+		r.Total, r.Members = c.total, c.members
+		config.observe(&b, r, "", r.Checked)
+		var told []Type
+		for _, m := range b.Queue {
+			told = append(told, m.Event.Type)
+		}
+		b.Queue = nil // it is delivered
+		require.Equal(t, c.want, told, "at %d", minute)
+	}
+}
+
 // tell prints what is told at a minute.
 func tell(minute int, queue []Message) (told []string) {
 	for _, m := range queue {
