@@ -541,3 +541,49 @@ func TestNoRight(t *testing.T) {
 	require.NoError(t, conn.QueryRow(ctx, `select count(*) from interlock.notify_message`).Scan(&waiting))
 	require.Equal(t, tries+1, waiting)
 }
+
+// TestNoRightAnyMore has a role that may not even read the tables any more, in the middle of an incident: it is one, and is told once.
+func TestNoRightAnyMore(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	db := servertest.Database(t, "")
+	conn, err := db.Connect(ctx, "control")
+	require.NoError(t, err)
+	role := "notify_" + db.Name
+	run := func(sql string) {
+		t.Helper()
+		_, err := conn.Exec(context.Background(), sql, pgx.QueryExecModeSimpleProtocol)
+		require.NoError(t, err, sql)
+	}
+	table, err := OpenTable(ctx, db.Config("owner"), true)
+	require.NoError(t, err)
+	require.NoError(t, table.Close())
+	run(`create role ` + role + ` login`)
+	defer func() {
+		run(`drop owned by ` + role + `; drop role ` + role)
+		require.NoError(t, conn.Close(context.Background()))
+	}()
+	may := func() {
+		run(`grant usage on schema interlock to ` + role + `; grant select, insert, update, delete on all tables in schema interlock to ` + role)
+	}
+	may()
+	config := db.Config("notify")
+	config.User = role
+	ops := receive(t, nil)
+	outbox := place{Store: Store{Database: config, File: filepath.Join(t.TempDir(), "x")}}.open(t)
+	n, stop := start(t, quick(ops.URL), outbox)
+	require.NoError(t, n.Observe(ctx, result(0, "a")))
+	settled(t, outbox, "ops")
+	run(`revoke all on all tables in schema interlock from ` + role)
+	require.NoError(t, n.Observe(ctx, result(1, "a")))
+	require.IsType(t, &File{}, outbox.(*either).in)
+	require.NoError(t, n.Observe(ctx, result(2)))
+	settled(t, outbox, "ops")
+	may()
+	require.NoError(t, outbox.(*either).back(ctx))
+	require.NoError(t, n.Observe(ctx, result(3)))
+	settled(t, outbox, "ops")
+	stop()
+	all := ops.awaitTypes(Broke, Healed)
+	require.Equal(t, all[0].Incident, all[1].Incident)
+}
