@@ -255,6 +255,25 @@ func TestPooler(t *testing.T) {
 	require.Equal(t, [][]byte{[]byte("1h"), []byte("1")}, left[0].Rows[0])
 }
 
+// TestArchiveInASchemaOfOurOwn has a role that may create nothing in the database, and was given a schema.
+func TestArchiveInASchemaOfOurOwn(t *testing.T) {
+	b := setup(t)
+	role := "repair_" + b.db.Name
+	run := func(sql string) {
+		_, err := b.conn.Exec(context.Background(), sql, pgx.QueryExecModeSimpleProtocol)
+		require.NoError(t, err)
+	}
+	run(`create role ` + role + ` login; create schema interlock_archive authorization ` + role)
+	defer run(`drop owned by ` + role + `; drop role ` + role)
+	config := b.db.Config("repair")
+	config.User = role
+	conn, err := pgx.ConnectConfig(t.Context(), config)
+	require.NoError(t, err)
+	defer conn.Close(context.Background())
+	require.NoError(t, repair.Prepare(t.Context(), conn))
+	require.Equal(t, "104, 0 archived by 0", b.open())
+}
+
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	require.ErrorContains(t, agenda.Repair{Mode: "on"}.Do(t.Context()), `there is no repair "on"; try dry-run or apply`)

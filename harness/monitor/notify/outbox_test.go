@@ -587,3 +587,24 @@ func TestNoRightAnyMore(t *testing.T) {
 	all := ops.awaitTypes(Broke, Healed)
 	require.Equal(t, all[0].Incident, all[1].Incident)
 }
+
+// TestSchemaOfOurOwn has a role that may create nothing in the database, and was given a schema.
+func TestSchemaOfOurOwn(t *testing.T) {
+	t.Parallel()
+	db := servertest.Database(t, "")
+	conn, err := db.Connect(t.Context(), "control")
+	require.NoError(t, err)
+	role := "notify_" + db.Name
+	_, err = conn.Exec(t.Context(), `create role `+role+` login; create schema interlock authorization `+role, pgx.QueryExecModeSimpleProtocol)
+	require.NoError(t, err)
+	defer func() {
+		_, err := conn.Exec(context.Background(), `drop owned by `+role+`; drop role `+role, pgx.QueryExecModeSimpleProtocol)
+		require.NoError(t, err)
+		require.NoError(t, conn.Close(context.Background()))
+	}()
+	config := db.Config("notify")
+	config.User = role
+	outbox := place{Store: Store{Database: config, Create: true}}.open(t)
+	told(t, outbox, "w", "1")
+	require.NoError(t, outbox.Close())
+}

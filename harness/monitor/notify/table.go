@@ -17,10 +17,11 @@ import (
 // Schema is where the tables of [Table] are: notify_watch, notify_message and notify_destination.
 const Schema = "interlock"
 
-// The advisory lock keeps two instances that both find no tables from failing each other.
+// The advisory lock keeps two instances that both find no tables from failing each other. To create a schema takes a right on the database, also where
+// it is there: who was given one made before may have none.
 const makeTables = `
 select pg_advisory_xact_lock(hashtextextended('interlock notify', 0));
-create schema if not exists interlock;
+do $$ begin if to_regnamespace('interlock') is null then create schema interlock; end if; end $$;
 create table if not exists interlock.notify_watch (
 	watch text primary key,
 	state json not null default '{}'
