@@ -294,12 +294,11 @@ func (d *Daemon) address() (err error) {
 	if n == nil {
 		return nil
 	}
-	d.told = notify.Config{Source: n.Source, Link: n.Link, Groups: n.Groups, Update: n.Update, HealFor: n.HealFor, Poll: poll, Log: d.config.Log}
+	d.told = notify.Config{
+		Source: n.Source, Link: n.Link, Groups: n.Groups, Hide: n.Hide, Update: n.Update, HealFor: n.HealFor, Poll: poll, Log: d.config.Log,
+	}
 	if every := s.Checks.Every; every > 0 {
 		d.told.Poll = min(poll, every)
-	}
-	if n.Hide {
-		d.told.Hide = func(string) string { return "(hidden)" }
 	}
 	for i, to := range n.Destinations {
 		at := fmt.Sprintf("notify.destinations[%d]", i)

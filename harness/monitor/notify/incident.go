@@ -130,7 +130,7 @@ func (c *Config) tell(b *Book, what Type, r monitor.Result, now time.Time) {
 	s.Most = Tally{max(s.Most.Groups, tally.Groups), max(s.Most.Members, tally.Members)}
 	e.Most = s.Most
 	for _, g := range r.Groups[:min(len(r.Groups), c.Groups)] {
-		e.Groups = append(e.Groups, c.shown(g))
+		e.Groups = append(e.Groups, shown(g))
 	}
 	s.Told, s.ToldAt, s.Seen = tally, now, r.Checked
 	b.bury(now)
@@ -143,11 +143,9 @@ func (c *Config) tell(b *Book, what Type, r monitor.Result, now time.Time) {
 }
 
 // shown is what a message says of a group.
-func (c *Config) shown(g monitor.Group) Group {
+func shown(g monitor.Group) Group {
 	out := Group{Key: g.Key, Members: g.Members, First: year(g.First), Last: year(g.Last), Since: g.Since.UTC()}
-	if c.Hide != nil {
-		out.Key = c.Hide(g.Key)
-	} else if json.Valid(g.Facts) {
+	if json.Valid(g.Facts) {
 		out.Facts = g.Facts
 	}
 	return out

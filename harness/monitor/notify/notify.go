@@ -20,10 +20,10 @@ import (
 // Config says who is told, what, and how often. Of durations, 0 is the default and a negative one is none, where not said otherwise.
 type Config struct {
 	Destinations []Destination
-	Source       string              // of what: as "production"; empty: messages do not say it
-	Link         string              // where to see more; http or https; empty: nowhere
-	Groups       int                 // that a message lists; 0: 20; negative: none; at most 500
-	Hide         func(string) string // what messages show of a group's key, and no facts; nil: they show both
+	Source       string // of what: as "production"; empty: messages do not say it
+	Link         string // where to see more; http or https; empty: nowhere
+	Groups       int    // that a message lists; 0: 20; negative: none; at most 500
+	Hide         bool   // messages say how many groups there are, and nothing else of them
 
 	Update  time.Duration // at least, from one message about an incident to a Changed; 0: 15 min
 	HealFor time.Duration // that good looks in a row must span to end an incident, so that what comes and goes is one; 0: 1 min; negative: one will do
@@ -71,7 +71,9 @@ func (c Config) resolve() (Config, error) {
 	if c.Groups == 0 {
 		c.Groups = 20
 	}
-	c.Groups = max(c.Groups, 0)
+	if c.Groups = max(c.Groups, 0); c.Hide {
+		c.Groups = 0
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
