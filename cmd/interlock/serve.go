@@ -100,6 +100,9 @@ func (c *serveCommand) settings() (*settings.Settings, error) {
 		}
 	}
 	if c.Listen != "" {
+		if err := settings.CheckListen(c.Listen); err != nil {
+			return nil, fmt.Errorf("--listen: %w", err)
+		}
 		s.Listen = c.Listen
 	}
 	if c.TLSCertificate != "" || c.TLSKey != "" {

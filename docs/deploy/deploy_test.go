@@ -155,6 +155,7 @@ func TestKubernetes(t *testing.T) {
 	} {
 		require.Equal(t, labels, selector)
 	}
+	require.Equal(t, "AlwaysAllow", at(t, kinds["PodDisruptionBudget"], "spec", "unhealthyPodEvictionPolicy"), "a node can be drained while the database is away")
 	pod := at(t, deployment, "spec", "template", "spec")
 	require.Equal(t, true, at(t, pod, "securityContext", "runAsNonRoot"))
 	container := at(t, pod, "containers", 0)

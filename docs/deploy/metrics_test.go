@@ -70,15 +70,18 @@ func TestTheDashboardAndTheRules(t *testing.T) {
 	}
 
 	groups := documents(t, "alerts.yaml")[0]
-	names := map[string]bool{}
+	names, exprs := map[string]bool{}, map[string]string{}
 	for _, rule := range at(t, groups, "groups", 0, "rules").([]any) {
 		name := at(t, rule, "alert").(string)
 		require.False(t, names[name])
 		names[name] = true
-		check(name, at(t, rule, "expr").(string))
+		exprs[name] = at(t, rule, "expr").(string)
+		check(name, exprs[name])
 		require.NotEmpty(t, at(t, rule, "labels", "severity"), name)
 		require.NotEmpty(t, at(t, rule, "annotations", "summary"), name)
 		require.NotEmpty(t, at(t, rule, "annotations", "description"), name)
 	}
 	require.Equal(t, "1m", at(t, groups, "groups", 0, "rules", 0, "for"))
+	require.Contains(t, exprs["InterlockViolation"], `(interlock_verdict{verdict="unknown"} == 0)`, "one that is cut off does not keep it firing")
+	require.Equal(t, "interlock_ready == 0", exprs["InterlockNotReady"], "of any one")
 }

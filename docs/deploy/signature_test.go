@@ -18,7 +18,7 @@ import (
 
 func verify(secret, header string, body []byte, now time.Time) bool {
 	var at string
-	var sums [][]byte // more than one, while a secret is being changed
+	var sums [][]byte // serve sends one; what speaks for it may send more
 	for part := range strings.SplitSeq(header, ",") {
 		switch name, value, _ := strings.Cut(strings.TrimSpace(part), "="); name {
 		case "t":

@@ -61,6 +61,26 @@ func TestEnough(t *testing.T) {
 	}
 }
 
+// However often looks are to be made, they take no more than their share of the time.
+func TestShare(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		every, cost time.Duration
+		part        bool
+		want        time.Duration
+	}{
+		"cheap, and seldom":        {10 * time.Second, 90 * time.Millisecond, false, 9910 * time.Millisecond},
+		"cheap, and often":         {50 * time.Millisecond, 90 * time.Millisecond, false, 810 * time.Millisecond},
+		"dear: parts follow":       {50 * time.Millisecond, 200 * time.Millisecond, false, -150 * time.Millisecond},
+		"a part, which has a half": {50 * time.Millisecond, 90 * time.Millisecond, true, 1710 * time.Millisecond},
+	} {
+		w := newWatcher(&Monitor{config: Config{Every: test.every, Share: 0.1, StatementTimeout: time.Minute, Now: time.Now}}, Watch{Some: "select"})
+		w.seen = seen{any: true, part: test.part, cost: test.cost}
+		pause, _ := w.pause(test.cost, nil)
+		require.InDelta(t, test.want, pause, float64(time.Microsecond), name)
+	}
+}
+
 // A replica is not said to be level because it has replayed all that comes through to it.
 func TestLag(t *testing.T) {
 	t.Parallel()

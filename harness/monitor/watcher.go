@@ -134,8 +134,10 @@ func (w *watcher) pause(took time.Duration, err error) (pause, least time.Durati
 	switch {
 	case err != nil && !late: // until it is tried again
 		return 0, 0
-	case w.partial() && everything: // looks in part have a share of their own
+	case w.partial() && everything && cost > cheap: // looks in part follow, and have a share of their own
 		return pause, 0
+	case w.partial() && everything:
+		return max(pause, rest(cost, config.Share)), 0
 	case w.partial():
 		return max(pause, rest(cost, config.Share/2)), 0
 	}

@@ -13,10 +13,11 @@ import (
 // Archive is the table of rows as they were before a repair changed them, in a schema of its own. It is made when first needed.
 const Archive = "interlock_archive.rows"
 
-// The advisory lock keeps two repairs that both find no archive from failing each other.
+// The advisory lock keeps two repairs that both find no archive from failing each other. To create a schema takes a right on the database, also where
+// it is there: who was given one made before may have none.
 const makeArchive = `
 select pg_advisory_xact_lock(hashtextextended('interlock_archive', 0));
-create schema if not exists interlock_archive;
+do $$ begin if to_regnamespace('interlock_archive') is null then create schema interlock_archive; end if; end $$;
 create table if not exists interlock_archive.rows (
 	repair      text not null,
 	relation    text not null,

@@ -35,7 +35,7 @@ func (b Batch) Resolve(ctx context.Context, conn *pgx.Conn) ([]history.RepairGro
 		if _, err := tx.Exec(ctx, b.Rule.Lock, b.Keys); err != nil {
 			return fmt.Errorf("locking what %s is about: %w", b.Rule.Invariant, err)
 		}
-		groups, err := b.Rule.read(ctx, tx, b.Rule.Read, b.Keys)
+		groups, err := b.Rule.read(ctx, tx, func() error { return nil }, b.Rule.Read, b.Keys)
 		if err != nil {
 			return err
 		}

@@ -19,9 +19,13 @@ type Config struct {
 	Batch       int           // keys in one transaction; 0: 500
 	LockTimeout time.Duration // how long to wait for one lock; 0: 1 s
 	Timeout     time.Duration // of one search for what breaks an invariant; 0: 5 min
+	MaxRead     int           // rows that break the invariants, that a search has in memory: of more, the error is [ErrTooMany]; 0: any number
 
 	Progress func(done, total int, what string) // nil: nobody wants to know
 }
+
+// ErrTooMany is wrapped by the error of a search that finds more than Config.MaxRead.
+var ErrTooMany = errors.New("too many rows break the invariants")
 
 func (c Config) resolve() Config {
 	if c.Batch <= 0 {
@@ -111,8 +115,15 @@ func (j *job) search(ctx context.Context) ([]history.RepairGroup, error) {
 		if _, err := tx.Exec(ctx, settings, pgx.QueryExecModeSimpleProtocol); err != nil {
 			return err
 		}
+		read := 0
 		for _, rule := range j.Rules {
-			all, err := rule.read(ctx, tx, rule.Find)
+			taken := func() error {
+				if read++; j.MaxRead > 0 && read > j.MaxRead {
+					return fmt.Errorf("%w: more than %d; try: interlock repair --dry-run, which reads any number", ErrTooMany, j.MaxRead)
+				}
+				return nil
+			}
+			all, err := rule.read(ctx, tx, taken, rule.Find)
 			if err != nil {
 				return err
 			}

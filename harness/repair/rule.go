@@ -54,8 +54,8 @@ type found struct {
 	key string
 }
 
-// read runs Find or Read, and resolves what it returns.
-func (r Rule) read(ctx context.Context, tx pgx.Tx, sql string, args ...any) ([]found, error) {
+// read runs Find or Read, and resolves what it returns. An error of taken, which is asked before each row is kept, ends it.
+func (r Rule) read(ctx context.Context, tx pgx.Tx, taken func() error, sql string, args ...any) ([]found, error) {
 	rows, err := tx.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, fmt.Errorf("looking for what breaks %s: %w", r.Invariant, err)
@@ -64,6 +64,9 @@ func (r Rule) read(ctx context.Context, tx pgx.Tx, sql string, args ...any) ([]f
 	of := map[string][]Row{}
 	var key, id, whole, facts string
 	_, err = pgx.ForEachRow(rows, []any{&key, &id, &whole, &facts}, func() error {
+		if err := taken(); err != nil {
+			return err
+		}
 		if _, seen := of[key]; !seen {
 			keys = append(keys, key)
 		}

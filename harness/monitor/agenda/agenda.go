@@ -80,7 +80,7 @@ func New(config Config) (*Agenda, error) {
 	}
 	a := &Agenda{config: config}
 	var wrong []error
-	now := config.Clock.Now()
+	now := a.now()
 	for i, j := range config.Jobs {
 		when, err := parse(j.Spec, j.Zone, now)
 		if err != nil {
@@ -115,6 +115,10 @@ func (a *Agenda) Status() []Status {
 	return all
 }
 
+// now returns what the clock on the wall says. Beside it, [time.Now] has what a stopwatch says, and times that have that are compared by it: nobody would
+// notice that the clock was set.
+func (a *Agenda) now() time.Time { return a.config.Clock.Now().Round(0) }
+
 // glance is how often an agenda looks at the clock at least, which somebody may have set.
 const glance = time.Minute
 
@@ -122,14 +126,14 @@ const glance = time.Minute
 func (a *Agenda) Run(ctx context.Context) error {
 	var working sync.WaitGroup
 	defer working.Wait()
-	last := a.config.Clock.Now()
+	last := a.now()
 	a.plan(last)
 	for {
 		wait := glance
 		a.mu.Lock()
 		for _, j := range a.jobs {
 			if !j.status.Next.IsZero() {
-				wait = min(wait, max(0, j.status.Next.Sub(a.config.Clock.Now())))
+				wait = min(wait, max(0, j.status.Next.Sub(a.now())))
 			}
 		}
 		a.mu.Unlock()
@@ -138,14 +142,15 @@ func (a *Agenda) Run(ctx context.Context) error {
 			return context.Cause(ctx)
 		case <-a.config.Clock.After(wait):
 		}
-		now := a.config.Clock.Now()
+		began := a.config.Clock.Now()
+		now := began.Round(0)
 		if now.Before(last.Add(-glance)) { // the clock was put back
 			a.plan(now)
 		}
 		last = now
 		for _, j := range a.jobs {
 			if a.due(j, now) && ctx.Err() == nil {
-				working.Go(func() { a.do(ctx, j) })
+				working.Go(func() { a.do(ctx, j, began) })
 			}
 		}
 	}
@@ -186,13 +191,13 @@ func (a *Agenda) due(j *job, now time.Time) bool {
 	return true
 }
 
-func (a *Agenda) do(ctx context.Context, j *job) {
+func (a *Agenda) do(ctx context.Context, j *job, began time.Time) {
 	err := j.Do(ctx)
-	now := a.config.Clock.Now()
+	took, now := a.config.Clock.Now().Sub(began), a.now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := &j.status
-	s.Running, s.Took, s.Why, s.Failing = false, now.Sub(s.Started), "", false
+	s.Running, s.Took, s.Why, s.Failing = false, took, "", false
 	log := a.config.Log.With("job", j.Name, "took", s.Took, "next", s.Next)
 	switch {
 	case err == nil:

@@ -1,6 +1,7 @@
 package agenda
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,7 @@ const (
 // A dry run is [repair.Find]. Where it applies, only what is exactly as found is resolved; what changed meanwhile is left for the next time.
 type Repair struct {
 	Database *pgx.ConnConfig
-	Config   repair.Config
+	Config   repair.Config // of its MaxRead, 0 is 20,000: an instance has little memory
 	Mode     Mode
 	MaxRows  int // that it may cancel: of more, it cancels none; 0: 1,000; negative: any number
 
@@ -67,6 +68,7 @@ func (r Repair) Do(ctx context.Context) (err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	config := r.Config
+	config.MaxRead = cmp.Or(config.MaxRead, 20_000)
 	config.Progress = func(done, total int, what string) {
 		if r.Config.Progress != nil {
 			r.Config.Progress(done, total, what)
@@ -79,7 +81,9 @@ func (r Repair) Do(ctx context.Context) (err error) {
 	unwatch := lock.watch(ctx, cancel) // the search may be long, and has no batches between which to ask
 	plan, err := repair.Find(ctx, config, r.Database)
 	unwatch()
-	if err != nil && context.Cause(ctx) != nil {
+	if errors.Is(err, repair.ErrTooMany) {
+		err = fmt.Errorf("%w: %w", ErrRefused, err)
+	} else if err != nil && context.Cause(ctx) != nil {
 		err = fmt.Errorf("%w (%w)", context.Cause(ctx), err)
 	}
 	if err != nil || r.Mode == DryRun || len(plan.Repair.Groups) == 0 {
@@ -119,6 +123,7 @@ type lock struct {
 	conn     *pgx.Conn
 	where    string
 	readOnly bool
+	got      bool
 }
 
 // lockTimeout is how long asking about the lock may take.
@@ -139,22 +144,21 @@ func take(ctx context.Context, database *pgx.ConnConfig) (_ *lock, err error) {
 			err = errors.Join(err, l.release(ctx))
 		}
 	}()
-	var got bool
 	var pid uint32
-	var idle int
-	err = l.conn.QueryRow(ctx, `select pg_backend_pid(), pg_is_in_recovery() or current_setting('transaction_read_only')::bool,
-		(select count(set_config(name, '0', false)) from pg_settings where name = 'idle_session_timeout')`).Scan(&pid, &l.readOnly, &idle)
+	err = l.conn.QueryRow(ctx, `select pg_backend_pid(), pg_is_in_recovery() or current_setting('transaction_read_only')::bool`).Scan(&pid, &l.readOnly)
 	if err != nil {
 		return nil, fmt.Errorf("locking the repair of %s: %w", l.where, err)
 	}
-	if pid != l.conn.PgConn().PID() {
+	if pid != l.conn.PgConn().PID() { // the session is one of others too: nothing in it is ours to change
 		return nil, fmt.Errorf("%w: between us and %s is a pooler, through which a lock cannot be kept; try the address of the server itself", ErrRefused, l.where)
 	}
-	err = l.conn.QueryRow(ctx, `select pg_try_advisory_lock(hashtextextended($1, 0))`, LockName).Scan(&got)
+	var idle int
+	err = l.conn.QueryRow(ctx, `select pg_try_advisory_lock(hashtextextended($1, 0)),
+		(select count(set_config(name, '0', false)) from pg_settings where name = 'idle_session_timeout')`, LockName).Scan(&l.got, &idle)
 	if err != nil {
 		return nil, fmt.Errorf("locking the repair of %s: %w", l.where, err)
 	}
-	if !got {
+	if !l.got {
 		return nil, fmt.Errorf("%w: another instance repairs %s", ErrSkipped, l.where)
 	}
 	return l, nil
@@ -207,11 +211,14 @@ func (l *lock) release(ctx context.Context) error {
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), lockTimeout)
 	defer stop()
 	if l.conn.IsClosed() {
-		return nil
-	}
-	_, err := l.conn.Exec(ctx, `select pg_advisory_unlock_all()`) // before the server notices that we are gone
-	if l.conn.IsClosed() {
 		return nil // and so is the lock
+	}
+	var err error
+	if l.got {
+		_, err = l.conn.Exec(ctx, `select pg_advisory_unlock(hashtextextended($1, 0))`, LockName) // before the server notices that we are gone
+	}
+	if l.conn.IsClosed() {
+		return nil
 	}
 	return errors.Join(err, l.conn.Close(ctx))
 }

@@ -3,11 +3,14 @@ package agenda_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/stretchr/testify/require"
 
 	"github.com/interlock-pg/interlock/harness/history"
@@ -137,6 +140,24 @@ func TestMaxRows(t *testing.T) {
 	require.Equal(t, "52, 52 archived by 1", b.open())
 }
 
+// TestMaxRead has more rows that break an invariant than a repair has memory for.
+func TestMaxRead(t *testing.T) {
+	b := setup(t)
+	for _, mode := range []agenda.Mode{agenda.DryRun, agenda.Apply} {
+		job := b.job(mode)
+		job.Config.MaxRead = 103
+		err := job.Do(t.Context())
+		require.ErrorIs(t, err, agenda.ErrRefused)
+		require.ErrorContains(t, err, "more than 103; try: interlock repair --dry-run")
+		require.Empty(t, b.runs[len(b.runs)-1].Repair.Groups)
+		require.Equal(t, "104, no archive", b.open())
+	}
+	job := b.job(agenda.Apply)
+	job.Config.MaxRead = 104
+	require.NoError(t, job.Do(t.Context()))
+	require.Equal(t, "52, 52 archived by 1", b.open())
+}
+
 func TestReadOnly(t *testing.T) {
 	b := setup(t)
 	for _, mode := range []agenda.Mode{agenda.Apply, agenda.DryRun} {
@@ -151,6 +172,106 @@ func TestReadOnly(t *testing.T) {
 		require.ErrorContains(t, err, "is read only; try the address of the primary, or --repair=dry-run")
 	}
 	require.Equal(t, "104, no archive", b.open())
+}
+
+// pooler has a client share a session, as PgBouncer does where it pools transactions: it tells it a pid of its own, and the session goes on after it.
+func pooler(t *testing.T, session *pgconn.HijackedConn) (address *net.TCPAddr, ended <-chan error) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { listener.Close() })
+	done := make(chan error, 1)
+	go func() {
+		done <- func() error {
+			conn, err := listener.Accept()
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			client := pgproto3.NewBackend(conn, conn)
+			if _, err := client.ReceiveStartupMessage(); err != nil {
+				return err
+			}
+			client.Send(&pgproto3.AuthenticationOk{})
+			client.Send(&pgproto3.BackendKeyData{ProcessID: 1, SecretKey: []byte{0, 0, 0, 1}})
+			client.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+			for {
+				if err := client.Flush(); err != nil {
+					return err
+				}
+				for asked := false; !asked; {
+					message, err := client.Receive()
+					if err != nil {
+						return err
+					}
+					switch message.(type) {
+					case *pgproto3.Terminate:
+						return nil
+					case *pgproto3.Sync, *pgproto3.Query:
+						asked = true
+					}
+					session.Frontend.Send(message)
+				}
+				if err := session.Frontend.Flush(); err != nil {
+					return err
+				}
+				for answered := false; !answered; {
+					message, err := session.Frontend.Receive()
+					if err != nil {
+						return err
+					}
+					client.Send(message)
+					_, answered = message.(*pgproto3.ReadyForQuery)
+				}
+			}
+		}()
+	}()
+	return listener.Addr().(*net.TCPAddr), done
+}
+
+// TestPooler has a session that is not ours alone: it is refused, and left as it was.
+func TestPooler(t *testing.T) {
+	b := setup(t)
+	ctx := t.Context()
+	shared, err := b.db.Connect(ctx, "shared")
+	require.NoError(t, err)
+	_, err = shared.Exec(ctx, `set idle_session_timeout = '1h'; select pg_advisory_lock(7)`, pgx.QueryExecModeSimpleProtocol)
+	require.NoError(t, err)
+	hijacked, err := shared.PgConn().Hijack()
+	require.NoError(t, err)
+	address, ended := pooler(t, hijacked)
+	job := b.job(agenda.Apply)
+	job.Database.Host, job.Database.Port, job.Database.TLSConfig, job.Database.Fallbacks = address.IP.String(), uint16(address.Port), nil, nil
+	err = job.Do(ctx)
+	require.ErrorIs(t, err, agenda.ErrRefused)
+	require.ErrorContains(t, err, "is a pooler, through which a lock cannot be kept; try the address of the server itself")
+	require.NoError(t, <-ended)
+
+	session, err := pgconn.Construct(hijacked)
+	require.NoError(t, err)
+	defer session.Close(context.Background())
+	left, err := session.Exec(ctx, `select current_setting('idle_session_timeout'), count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()`).ReadAll()
+	require.NoError(t, err)
+	require.Equal(t, [][]byte{[]byte("1h"), []byte("1")}, left[0].Rows[0])
+}
+
+// TestArchiveInASchemaOfOurOwn has a role that may create nothing in the database, and was given a schema.
+func TestArchiveInASchemaOfOurOwn(t *testing.T) {
+	b := setup(t)
+	role := "repair_" + b.db.Name
+	run := func(sql string) {
+		_, err := b.conn.Exec(context.Background(), sql, pgx.QueryExecModeSimpleProtocol)
+		require.NoError(t, err)
+	}
+	run(`create role ` + role + ` login; create schema interlock_archive authorization ` + role)
+	defer run(`drop owned by ` + role + `; drop role ` + role)
+	config := b.db.Config("repair")
+	config.User = role
+	conn, err := pgx.ConnectConfig(t.Context(), config)
+	require.NoError(t, err)
+	defer conn.Close(context.Background())
+	require.NoError(t, repair.Prepare(t.Context(), conn))
+	require.Equal(t, "104, 0 archived by 0", b.open())
 }
 
 func TestCheck(t *testing.T) {

@@ -57,7 +57,7 @@ type Daemon struct {
 
 // New makes the parts, and finds out what is wrong with them before anything runs. Nobody is asked for it; an error says what is wrong with the settings.
 func New(config Config) (*Daemon, error) {
-	d := &Daemon{config: config, notes: &notes{wanted: config.Settings.Notify != nil}}
+	d := &Daemon{config: config, notes: &notes{wanted: config.Settings.Notify != nil, seen: newBacklog()}}
 	if err := d.assemble(); err != nil {
 		return nil, err
 	}
@@ -80,11 +80,16 @@ func (d *Daemon) Run(ctx context.Context) error {
 			return nil
 		})
 	}
-	run(d.monitor.Run)
-	run(d.agenda.Run)
 	if len(d.told.Destinations) > 0 {
+		changes, _ := d.monitor.Changes() // before the first look; they end with the monitor
+		all.Go(func() error {
+			d.notes.seen.collect(changes)
+			return nil
+		})
 		run(d.notify)
 	}
+	run(d.monitor.Run)
+	run(d.agenda.Run)
 	all.Go(func() error { return d.site.Serve(ctx, listener) })
 	if d.config.Listening != nil {
 		d.config.Listening(d.url(listener))
@@ -289,12 +294,11 @@ func (d *Daemon) address() (err error) {
 	if n == nil {
 		return nil
 	}
-	d.told = notify.Config{Source: n.Source, Link: n.Link, Groups: n.Groups, Update: n.Update, HealFor: n.HealFor, Poll: poll, Log: d.config.Log}
+	d.told = notify.Config{
+		Source: n.Source, Link: n.Link, Groups: n.Groups, Hide: n.Hide, Update: n.Update, HealFor: n.HealFor, Poll: poll, Log: d.config.Log,
+	}
 	if every := s.Checks.Every; every > 0 {
 		d.told.Poll = min(poll, every)
-	}
-	if n.Hide {
-		d.told.Hide = func(string) string { return "(hidden)" }
 	}
 	for i, to := range n.Destinations {
 		at := fmt.Sprintf("notify.destinations[%d]", i)
@@ -350,8 +354,6 @@ func (d *Daemon) tell(ctx context.Context, outbox notify.Outbox) error {
 		return err
 	}
 	d.notes.set(notifier)
-	changes, stop := d.monitor.Changes()
-	defer stop()
 	both, ctx := errgroup.WithContext(ctx)
 	both.Go(func() error { return notifier.Run(ctx) })
 	both.Go(func() error {
@@ -360,31 +362,21 @@ func (d *Daemon) tell(ctx context.Context, outbox notify.Outbox) error {
 				d.config.Log.Warn("not written to the outbox yet", "watch", r.Watch.Name, "error", err)
 			}
 		}
-		all := func(fresh time.Duration) error {
-			for _, w := range d.config.Watches {
-				r, err := d.monitor.Result(ctx, w.Name, fresh)
-				if err != nil {
-					return err
-				}
-				observe(r)
-			}
-			return nil
-		}
-		if err := all(time.Minute); err != nil {
-			return err
-		}
 		again := time.NewTicker(d.told.Poll)
 		defer again.Stop()
 		for {
+			for _, r := range d.notes.seen.take() {
+				observe(r)
+			}
 			select {
-			case c, ok := <-changes:
-				if !ok {
-					return nil
-				}
-				observe(c.Result)
+			case <-d.notes.seen.more:
 			case <-again.C: // what has not changed is news to an incident that another instance opened, or that is to end
-				if err := all(-1); err != nil {
-					return err
+				for _, w := range d.config.Watches {
+					r, err := d.monitor.Result(ctx, w.Name, -1)
+					if err != nil {
+						return err
+					}
+					observe(r)
 				}
 			case <-ctx.Done():
 				return nil

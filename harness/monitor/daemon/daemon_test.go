@@ -436,6 +436,61 @@ func TestNobodyCanBeTold(t *testing.T) {
 	ready("1")
 }
 
+// What breaks and heals before there is an outbox, or while it keeps us waiting, is told once there is.
+func TestNothingIsMissed(t *testing.T) {
+	db, r := database(t), receive(t)
+	t.Setenv("TEST_SLACK", r.URL+"/services/T0/B0/secret")
+	t.Setenv("TEST_WEBHOOK", r.URL+"/hook")
+	t.Setenv("TEST_WEBHOOK_SECRET", secret)
+	conn, err := db.Connect(t.Context(), "test")
+	require.NoError(t, err)
+	defer conn.Close(t.Context())
+	run := func(sql string) {
+		t.Helper()
+		_, err := conn.Exec(t.Context(), sql, pgx.QueryExecModeSimpleProtocol)
+		require.NoError(t, err)
+	}
+	path := filepath.Join(t.TempDir(), "outbox.json")
+	other, err := notify.OpenFile(t.Context(), path)
+	require.NoError(t, err)
+	d := start(t, db.Config("serve"), strings.Replace(told, "{table: true}", fmt.Sprintf("{file: %q}", path), 1))
+	observe(t, "it breaks", func() bool { return d.total("duplicate-sessions") == devices })
+	run(`update aedpics.inspection_sessions set status = 'cancelled'`)
+	observe(t, "it heals", func() bool { return d.total("duplicate-sessions") == 0 })
+	observe(t, "two of the sessions, one of the schedules", func() bool { return strings.Contains(d.get("/metrics"), "\ninterlock_notifications_unwritten 3\n") })
+	require.NoError(t, other.Close())
+	over := func(watch string) func() bool {
+		return func() bool {
+			types := r.of(watch)
+			return len(types) > 0 && types[len(types)-1] != notify.Broke
+		}
+	}
+	observe(t, "it is told", over("duplicate-sessions"))
+	d.stop()
+
+	d = start(t, db.Config("serve"), told)
+	observe(t, "it looks", func() bool { return strings.Contains(d.get("/metrics"), "\ninterlock_notifications_ready 1") })
+	run(`begin; lock table interlock.notify_watch`)
+	application, err := db.Connect(t.Context(), "application")
+	require.NoError(t, err)
+	defer application.Close(t.Context())
+	observe(t, "it waits", func() bool {
+		var waits bool
+		require.NoError(t, application.QueryRow(t.Context(), `select exists (select from pg_stat_activity
+			where application_name = 'interlock notify' and datname = current_database() and wait_event_type = 'Lock' and query ~ '^select state')`).Scan(&waits))
+		return waits
+	})
+	_, err = application.Exec(t.Context(), `insert into aedpics.inspection_schedules (aed_data_id, equipment_serial, scheduled_for)
+		select 1, 'AED-1', timestamptz '2026-01-05 10:00Z' + n * interval '1 minute' from generate_series(1, 2) n`)
+	require.NoError(t, err)
+	observe(t, "it breaks", func() bool { return d.total("duplicate-schedules") == 1 })
+	_, err = application.Exec(t.Context(), `update aedpics.inspection_schedules set status = 'cancelled'`)
+	require.NoError(t, err)
+	observe(t, "it heals", func() bool { return d.total("duplicate-schedules") == 0 })
+	run(`rollback`)
+	observe(t, "it is told", over("duplicate-schedules"))
+}
+
 // Three at once, as while one takes over from another: each tells how it is, people are told once, and each row is repaired once.
 func TestSeveralAtOnce(t *testing.T) {
 	servertest.Slow(t)

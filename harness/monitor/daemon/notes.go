@@ -11,6 +11,7 @@ import (
 // notes are the metrics of who is told.
 type notes struct {
 	wanted   bool // somebody is to be told
+	seen     *backlog
 	notifier atomic.Pointer[notify.Notifier]
 }
 
@@ -38,8 +39,10 @@ func (n *notes) Collect(to chan<- prometheus.Metric) {
 	if !n.wanted {
 		return
 	}
+	unwritten := n.seen.size()
 	if notifier == nil {
 		to <- prometheus.MustNewConstMetric(able, prometheus.GaugeValue, 0)
+		to <- prometheus.MustNewConstMetric(waiting, prometheus.GaugeValue, float64(unwritten))
 		return
 	}
 	status, ready := notifier.Status(), 1.
@@ -47,7 +50,7 @@ func (n *notes) Collect(to chan<- prometheus.Metric) {
 		ready = 0
 	}
 	to <- prometheus.MustNewConstMetric(able, prometheus.GaugeValue, ready)
-	to <- prometheus.MustNewConstMetric(waiting, prometheus.GaugeValue, float64(status.Waiting))
+	to <- prometheus.MustNewConstMetric(waiting, prometheus.GaugeValue, float64(status.Waiting+unwritten))
 	for _, d := range status.Destinations {
 		to <- prometheus.MustNewConstMetric(queued, prometheus.GaugeValue, float64(d.Queued), d.Name)
 		to <- prometheus.MustNewConstMetric(dead, prometheus.GaugeValue, float64(d.Dead), d.Name)

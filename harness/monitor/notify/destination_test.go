@@ -81,16 +81,17 @@ func TestErrorsHideTheURL(t *testing.T) {
 	}
 }
 
-// TestHide shows no keys.
+// TestHide shows nothing of groups but how many there are.
 func TestHide(t *testing.T) {
 	t.Parallel()
 	ops := receive(t, nil)
 	config := quick(ops.URL)
-	config.Hide = func(string) string { return "‹1›" }
+	config.Hide = true
 	n, _ := start(t, config, place{Store{File: t.TempDir() + "/state.json"}, "file"}.open(t))
 	require.NoError(t, n.Observe(t.Context(), result(0, "AED-1")))
 	all := ops.awaitTypes(Broke)
 	require.NotContains(t, all[0].body, "AED-1")
 	require.NotContains(t, all[0].body, "facts")
-	require.Equal(t, "‹1›", all[0].Groups[0].Key)
+	require.Empty(t, all[0].Groups)
+	require.Equal(t, Tally{1, 2}, all[0].Now)
 }

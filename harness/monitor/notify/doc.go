@@ -17,7 +17,8 @@
 // refuses with 408, 429 or 5xx, or what does not get through, is tried again, for ever, with growing pauses; messages of one destination stay in order,
 // so one that is not taken holds up those behind it, and no other destination. Another 4xx, and a redirect, may be of a receiver that is being set up: it is
 // tried again with pauses that grow to an hour, and once a destination has refused everything for a day, what it refuses is dead. 400, 410 and 413 are final at
-// once. Dead messages are sent once more at each start. They are dropped after 30 days, and the oldest of more than 100 at once. So is what waits for a
+// once. What follows a dead message that cannot have arrived is told in its place, as of one that waits. Dead messages are sent once more at each start,
+// but for those that say that something is broken which was since told to be over. They are dropped after 30 days, and the oldest of more than 100 at once. So is what waits for a
 // destination that is not there any more, once it is 30 days old; the log says so at each start.
 //
 // What waits is brought up to date rather than told late. A message that cannot have arrived (its destination could not be reached, or answered 429 or

@@ -18,6 +18,8 @@ type either struct {
 
 	mu sync.RWMutex // who uses the outbox holds it for reading
 	in Outbox       // the table, or a file; nil: it is not known yet which
+
+	told sync.Map // what was told of each watch, as last seen, for tables that cannot even be read any more: a State by name
 }
 
 func openEither(ctx context.Context, s Store) (*either, error) {
@@ -56,16 +58,24 @@ func (e *either) settle(ctx context.Context) error {
 	return nil
 }
 
-// toFile moves to the file. Where the tables can be read, it takes over from them.
+// toFile moves to the file. Where the tables can be read, it takes over from them, and what was told, as we last saw it, otherwise.
 func (e *either) toFile(ctx context.Context, readable bool) error {
 	file, err := OpenFile(ctx, e.File)
 	if err != nil {
 		return err
 	}
 	if readable {
-		if err := file.takeOver(ctx, e.table); err != nil {
-			return errors.Join(err, file.Close())
-		}
+		err = file.takeOver(ctx, e.table)
+	} else {
+		states := map[string]State{}
+		e.told.Range(func(watch, state any) bool {
+			states[watch.(string)] = state.(State)
+			return true
+		})
+		err = file.adopt(ctx, states, nil)
+	}
+	if err != nil {
+		return errors.Join(err, file.Close())
 	}
 	e.in = file
 	return nil
@@ -131,12 +141,25 @@ func (e *either) Read(ctx context.Context, watch string) (s State, err error) {
 		s, err = in.Read(ctx, watch)
 		return err
 	})
+	if err == nil {
+		e.told.Store(watch, s)
+	}
 	return s, err
 }
 
 // Update implements [Outbox].
 func (e *either) Update(ctx context.Context, watch string, change func(*Book)) error {
-	return e.do(ctx, func(in Outbox) error { return in.Update(ctx, watch, change) })
+	var s State
+	err := e.do(ctx, func(in Outbox) error {
+		return in.Update(ctx, watch, func(b *Book) {
+			change(b)
+			s = b.State
+		})
+	})
+	if err == nil {
+		e.told.Store(watch, s)
+	}
+	return err
 }
 
 // Claim implements [Outbox].

@@ -20,7 +20,7 @@ type State struct {
 	Told      Tally          `json:"told,omitzero"`
 	ToldAt    time.Time      `json:"told_at,omitzero"`
 	Groups    map[string]int `json:"groups,omitempty"` // that were told, with their members; nil where there are more than are kept
-	Digest    string         `json:"digest,omitempty"` // of all groups that were told
+	Digest    string         `json:"digest,omitempty"` // of what was told; see digestOf
 	Most      Tally          `json:"most,omitzero"`
 	GoodSince time.Time      `json:"good_since,omitzero"` // the first good look in a row; zero: the latest was none
 	Seen      time.Time      `json:"seen,omitzero"`       // when the latest look began that changed this
@@ -52,7 +52,7 @@ func (c *Config) observe(b *Book, r monitor.Result, saw string, now time.Time) (
 	switch r.Verdict {
 	case history.Violated:
 		groups := groupsOf(r)
-		digest := digestOf(r.Total, groups)
+		digest := digestOf(r, groups)
 		changed, again = c.violated(b, r, groups, digest, all, now)
 		if s.Digest == digest {
 			return changed, again, s.last()
@@ -130,7 +130,7 @@ func (c *Config) tell(b *Book, what Type, r monitor.Result, now time.Time) {
 	s.Most = Tally{max(s.Most.Groups, tally.Groups), max(s.Most.Members, tally.Members)}
 	e.Most = s.Most
 	for _, g := range r.Groups[:min(len(r.Groups), c.Groups)] {
-		e.Groups = append(e.Groups, c.shown(g))
+		e.Groups = append(e.Groups, shown(g))
 	}
 	s.Told, s.ToldAt, s.Seen = tally, now, r.Checked
 	b.bury(now)
@@ -143,11 +143,9 @@ func (c *Config) tell(b *Book, what Type, r monitor.Result, now time.Time) {
 }
 
 // shown is what a message says of a group.
-func (c *Config) shown(g monitor.Group) Group {
+func shown(g monitor.Group) Group {
 	out := Group{Key: g.Key, Members: g.Members, First: year(g.First), Last: year(g.Last), Since: g.Since.UTC()}
-	if c.Hide != nil {
-		out.Key = c.Hide(g.Key)
-	} else if json.Valid(g.Facts) {
+	if json.Valid(g.Facts) {
 		out.Facts = g.Facts
 	}
 	return out
@@ -178,8 +176,14 @@ func groupsOf(r monitor.Result) map[string]int {
 	return groups
 }
 
-func digestOf(total int, groups map[string]int) string {
-	text, _ := json.Marshal([]any{total, groups}) // sorted by key; never fails
+// digestOf returns what differs where other groups are to be told. Of more than are kept, which are is chance, and another one for each instance: only
+// how many there are tells something.
+func digestOf(r monitor.Result, groups map[string]int) string {
+	what := []any{r.Total, groups}
+	if r.Total > len(r.Groups) {
+		what[1] = r.Members
+	}
+	text, _ := json.Marshal(what) // sorted by key; never fails
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:8])
 }

@@ -106,6 +106,37 @@ func TestLooksAtAPart(t *testing.T) {
 	}
 }
 
+// TestMoreThanAreKept has two instances that keep different groups of very many.
+func TestMoreThanAreKept(t *testing.T) {
+	t.Parallel()
+	config, err := Config{Destinations: quick("http://localhost").Destinations, Update: -1, HealFor: -1}.resolve()
+	require.NoError(t, err)
+	var b Book
+	for minute, c := range []struct {
+		keys           string
+		total, members int
+		want           []Type
+	}{
+		{"ab", 5, 10, []Type{Broke}},
+		{"cd", 5, 10, nil},
+		{"ab", 5, 10, nil},
+		{"cd", 6, 12, []Type{Changed}},
+		{"cd", 6, 13, []Type{Changed}},
+		{"cd", 2, 4, []Type{Changed}},
+		{"ab", 2, 4, []Type{Changed}},
+	} {
+		r := result(minute, strings.Split(c.keys, "")...)
+		r.Total, r.Members = c.total, c.members
+		config.observe(&b, r, "", r.Checked)
+		var told []Type
+		for _, m := range b.Queue {
+			told = append(told, m.Event.Type)
+		}
+		b.Queue = nil // it is delivered
+		require.Equal(t, c.want, told, "at %d", minute)
+	}
+}
+
 // tell prints what is told at a minute.
 func tell(minute int, queue []Message) (told []string) {
 	for _, m := range queue {
@@ -131,6 +162,7 @@ func TestUpToDate(t *testing.T) {
 	refused := func(m *Message) { m.begin(); *m, _ = m.finish(m.Claim, Outcome{Why: "503"}) }
 	over := func(m *Message) { *m, _ = m.finish(m.Claim, Outcome{Why: "503"}) }
 	doubtful := func(m *Message) { m.begin(); *m, _ = m.finish(m.Claim, Outcome{Why: "no answer", Doubt: true}) }
+	died := func(m *Message) { *m, _ = m.finish(m.Claim, Outcome{Why: "410", Dead: true}) }
 	dead := func(m *Message) { m.begin(); *m, _ = m.finish(m.Claim, Outcome{Why: "410", Dead: true}) }
 	for _, c := range []struct {
 		what  string
@@ -145,7 +177,10 @@ func TestUpToDate(t *testing.T) {
 		{"under way, then refused", []step{{result(0, "a"), claimed}, {result(1, "a", "b"), over}, {result(2), nil}}, "broke-and-healed 2"},
 		{"under way, then in doubt", []step{{result(0, "a"), claimed}, {result(1, "a", "b"), doubtful}, {result(2), nil}}, "broke 1, healed 2"},
 		{"twice", []step{{result(0, "a"), nil}, {result(1), nil}, {result(2, "a", "b"), nil}, {result(3), nil}}, "broke-and-healed 1, broke-and-healed 2"},
-		{"dead", []step{{result(0, "a"), dead}, {result(1), nil}}, "broke 1 dead, healed 1"},
+		{"dead", []step{{result(0, "a"), dead}, {result(1), nil}}, "broke-and-healed 1"},
+		{"dead, and it lasts", []step{{result(0, "a"), dead}, {result(1, "a", "b"), nil}}, "broke 2"},
+		{"under way, then dead", []step{{result(0, "a"), claimed}, {result(1, "a", "b"), died}, {result(2), nil}}, "broke-and-healed 2"},
+		{"dead, and in doubt", []step{{result(0, "a"), doubtful}, {result(1), dead}}, "broke 1 dead, healed 1"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			var b Book
@@ -186,19 +221,21 @@ func TestUpToDate(t *testing.T) {
 			config.observe(&b, r, "", r.Checked)
 			dead(&b.Queue[len(b.Queue)-1])
 		}
-		require.Len(t, b.Queue, graves+1)
-		require.Equal(t, Healed, b.Queue[graves].Event.Type)
-		require.Equal(t, base.Add(249*time.Minute), b.Queue[graves].Event.Seen)
+		require.Len(t, b.Queue, graves)
+		require.Equal(t, BrokeAndHealed, b.Queue[graves-1].Event.Type)
+		require.Equal(t, base.Add(249*time.Minute), b.Queue[graves-1].Event.Seen)
 	})
 	t.Run("revived", func(t *testing.T) {
 		var b Book
 		config.observe(&b, result(0, "a"), "", base)
 		dead(&b.Queue[0])
 		config.observe(&b, result(1), "", base)
+		dead(&b.Queue[0])
 		b.revive("others", base)
-		require.Len(t, b.Queue, 2)
+		require.True(t, b.Queue[0].Dead)
 		b.revive("ops", base)
 		require.Len(t, b.Queue, 1)
+		require.False(t, b.Queue[0].Dead)
 		require.Equal(t, BrokeAndHealed, b.Queue[0].Event.Type)
 		dead(&b.Queue[0])
 		b.bury(base.Add(buried))
@@ -206,4 +243,41 @@ func TestUpToDate(t *testing.T) {
 		b.bury(base.Add(buried + time.Hour))
 		require.Empty(t, b.Queue)
 	})
+}
+
+// TestRevive has a message that may have arrived, of which the destination said later that it would not have it.
+func TestRevive(t *testing.T) {
+	t.Parallel()
+	config, err := Config{Destinations: quick("http://localhost").Destinations, Update: -1, HealFor: -1}.resolve()
+	require.NoError(t, err)
+	for _, c := range []struct {
+		what      string
+		over      bool   // the incident
+		delivered bool   // what says so
+		want      []Type // that are sent
+	}{
+		{"it lasts", false, false, []Type{Broke}},
+		{"what says that it is over is behind it", true, false, []Type{Broke, Healed}},
+		{"that it is over was told", true, true, nil},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			var b Book
+			config.observe(&b, result(0, "a"), "", base)
+			b.Queue[0].Doubt, b.Queue[0].Dead = true, true
+			if c.over {
+				config.observe(&b, result(1), "", base)
+				require.Len(t, b.Queue, 2)
+			}
+			if c.delivered {
+				b.Queue = b.Queue[:1]
+			}
+			b.revive("ops", base)
+			var sent []Type
+			for _, m := range b.Queue {
+				require.False(t, m.Dead)
+				sent = append(sent, m.Event.Type)
+			}
+			require.Equal(t, c.want, sent)
+		})
+	}
 }

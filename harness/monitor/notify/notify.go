@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/internal/clock"
 	"github.com/interlock-pg/interlock/harness/internal/strict"
 	"github.com/interlock-pg/interlock/harness/monitor"
@@ -21,10 +20,10 @@ import (
 // Config says who is told, what, and how often. Of durations, 0 is the default and a negative one is none, where not said otherwise.
 type Config struct {
 	Destinations []Destination
-	Source       string              // of what: as "production"; empty: messages do not say it
-	Link         string              // where to see more; http or https; empty: nowhere
-	Groups       int                 // that a message lists; 0: 20; negative: none; at most 500
-	Hide         func(string) string // what messages show of a group's key, and no facts; nil: they show both
+	Source       string // of what: as "production"; empty: messages do not say it
+	Link         string // where to see more; http or https; empty: nowhere
+	Groups       int    // that a message lists; 0: 20; negative: none; at most 500
+	Hide         bool   // messages say how many groups there are, and nothing else of them
 
 	Update  time.Duration // at least, from one message about an incident to a Changed; 0: 15 min
 	HealFor time.Duration // that good looks in a row must span to end an incident, so that what comes and goes is one; 0: 1 min; negative: one will do
@@ -72,7 +71,9 @@ func (c Config) resolve() (Config, error) {
 	if c.Groups == 0 {
 		c.Groups = 20
 	}
-	c.Groups = max(c.Groups, 0)
+	if c.Groups = max(c.Groups, 0); c.Hide {
+		c.Groups = 0
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -117,11 +118,11 @@ type Notifier struct {
 
 // watched is what a notifier knows of one watch.
 type watched struct {
-	busy    sync.Mutex       // who brings the outbox up to date
-	pending []monitor.Result // not yet compared with the outbox, the latest last
-	latest  *monitor.Result  // that was
-	again   time.Time        // when to compare it once more; zero: not needed
-	open    string           // the incident, as far as this instance knows
+	busy    sync.Mutex      // who brings the outbox up to date
+	pending Backlog         // not yet compared with the outbox
+	latest  *monitor.Result // that was
+	again   time.Time       // when to compare it once more; zero: not needed
+	open    string          // the incident, as far as this instance knows
 	since   time.Time
 	trouble string // of the outbox, at the latest attempt to bring it up to date
 	saw     string // the latest of what was told whose groups this instance has all seen; who has busy has it
@@ -149,22 +150,17 @@ func (n *Notifier) Observe(ctx context.Context, r monitor.Result) error {
 	if name == "" {
 		return errors.New("a watch has no name; try one as duplicate-sessions")
 	}
-	if r.Verdict == history.Unknown || r.Checked.IsZero() {
-		return nil
-	}
 	n.mu.Lock()
 	w := n.watches[name]
 	if w == nil {
 		w = &watched{}
 		n.watches[name] = w
 	}
-	w.pending = append(w.pending, r)
-	if last := len(w.pending) - 2; last >= 0 && w.pending[last].Verdict == r.Verdict {
-		w.pending = slices.Delete(w.pending, last, last+1)
-	} else if len(w.pending) > 2 { // it broke and healed, or the other way round, and nobody can be told: as if it had not
-		w.pending = w.pending[len(w.pending)-1:]
-	}
+	says := w.pending.Add(r)
 	n.mu.Unlock()
+	if !says {
+		return nil
+	}
 	return n.settle(ctx, name, w)
 }
 

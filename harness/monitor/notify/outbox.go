@@ -127,8 +127,19 @@ func (m Message) old(now time.Time) bool { return m.Event.Seen.Before(now.Add(-b
 // buried is how long that is.
 const buried = 30 * 24 * time.Hour
 
-// revive makes what waits for a destination due, dead or not.
+// revive makes what waits for a destination due, dead or not. A dead message that says that something is broken goes, where nothing behind it says that
+// it is over and it is: whoever got that must not get this after it.
 func (b *Book) revive(destination string, now time.Time) {
+	for i := len(b.Queue) - 1; i >= 0; i-- {
+		m := b.Queue[i]
+		ends := func(later Message) bool {
+			return later.Destination == destination && later.Event.Incident == m.Event.Incident && later.Event.Type == Healed
+		}
+		if m.Dead && m.Destination == destination && (m.Event.Type == Broke || m.Event.Type == Changed) && m.Event.Incident != b.State.Incident &&
+			!slices.ContainsFunc(b.Queue[i:], ends) {
+			b.Queue = slices.Delete(b.Queue, i, i+1)
+		}
+	}
 	for i := range b.Queue {
 		m := &b.Queue[i]
 		if m.Destination != destination {
@@ -180,8 +191,9 @@ func upToDate(queue []Message) []Message {
 	return out
 }
 
-// takenOverBy reports whether a later message tells what this one does, or can be made to. A Changed is not missed, whether or not it arrived.
+// takenOverBy reports whether a later message tells what this one does, or can be made to. A Changed is not missed, whether or not it arrived;
+// neither is a dead message, which the destination would not have: what it would have said is said in its place.
 func (m Message) takenOverBy(later Message) bool {
 	same := m.Destination == later.Destination && m.Event.Incident == later.Event.Incident
-	return same && !m.Dead && !later.Dead && m.Claim == "" && (m.Event.Type == Changed || !m.Doubt) && later.fresh() && later.Event.Type != Broke
+	return same && !later.Dead && m.Claim == "" && (m.Event.Type == Changed || !m.Doubt) && later.fresh() && later.Event.Type != Broke
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -195,6 +196,42 @@ func TestText(t *testing.T) {
 		require.NotNil(t, want.Queue[0].Event.Groups[0].Last)
 		require.Nil(t, want.Queue[0].Event.Groups[1].Facts)
 	})
+}
+
+// TestEncoding has databases that do not know the characters of what is told.
+func TestEncoding(t *testing.T) {
+	t.Parallel()
+	db := servertest.Database(t, "")
+	conn, err := db.Connect(t.Context(), "control")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, conn.Close(context.Background())) })
+	for _, encoding := range []string{"SQL_ASCII", "LATIN1"} {
+		name := db.Name + "_" + strings.ToLower(encoding)
+		_, err := conn.Exec(t.Context(), `create database `+name+` template template0 encoding '`+encoding+`' lc_collate 'C' lc_ctype 'C'`)
+		require.NoError(t, err)
+		t.Cleanup(func() {
+			_, err := conn.Exec(context.Background(), `drop database `+name+` with (force)`)
+			require.NoError(t, err)
+		})
+		t.Run(encoding, func(t *testing.T) {
+			ops := receive(t, nil)
+			database := db.Config("notify")
+			database.Database = name
+			outbox := place{Store: Store{Database: database, Create: true}}.open(t)
+			config := quick(ops.URL)
+			config.Source = "제세동기 é 😀"
+			n, stop := start(t, config, outbox)
+			require.NoError(t, n.Observe(t.Context(), result(0, "서울")))
+			settled(t, outbox, "ops")
+			require.NoError(t, n.Observe(t.Context(), result(1)))
+			settled(t, outbox, "ops")
+			stop()
+			require.NoError(t, outbox.Close())
+			for _, m := range ops.awaitTypes(Broke, Healed) {
+				require.Equal(t, config.Source, m.Source)
+			}
+		})
+	}
 }
 
 func TestStateFileIsForOneProcess(t *testing.T) {
@@ -503,4 +540,71 @@ func TestNoRight(t *testing.T) {
 	require.NoError(t, outbox.(*either).back(ctx))
 	require.NoError(t, conn.QueryRow(ctx, `select count(*) from interlock.notify_message`).Scan(&waiting))
 	require.Equal(t, tries+1, waiting)
+}
+
+// TestNoRightAnyMore has a role that may not even read the tables any more, in the middle of an incident: it is one, and is told once.
+func TestNoRightAnyMore(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	db := servertest.Database(t, "")
+	conn, err := db.Connect(ctx, "control")
+	require.NoError(t, err)
+	role := "notify_" + db.Name
+	run := func(sql string) {
+		t.Helper()
+		_, err := conn.Exec(context.Background(), sql, pgx.QueryExecModeSimpleProtocol)
+		require.NoError(t, err, sql)
+	}
+	table, err := OpenTable(ctx, db.Config("owner"), true)
+	require.NoError(t, err)
+	require.NoError(t, table.Close())
+	run(`create role ` + role + ` login`)
+	defer func() {
+		run(`drop owned by ` + role + `; drop role ` + role)
+		require.NoError(t, conn.Close(context.Background()))
+	}()
+	may := func() {
+		run(`grant usage on schema interlock to ` + role + `; grant select, insert, update, delete on all tables in schema interlock to ` + role)
+	}
+	may()
+	config := db.Config("notify")
+	config.User = role
+	ops := receive(t, nil)
+	outbox := place{Store: Store{Database: config, File: filepath.Join(t.TempDir(), "x")}}.open(t)
+	n, stop := start(t, quick(ops.URL), outbox)
+	require.NoError(t, n.Observe(ctx, result(0, "a")))
+	settled(t, outbox, "ops")
+	run(`revoke all on all tables in schema interlock from ` + role)
+	require.NoError(t, n.Observe(ctx, result(1, "a")))
+	require.IsType(t, &File{}, outbox.(*either).in)
+	require.NoError(t, n.Observe(ctx, result(2)))
+	settled(t, outbox, "ops")
+	may()
+	require.NoError(t, outbox.(*either).back(ctx))
+	require.NoError(t, n.Observe(ctx, result(3)))
+	settled(t, outbox, "ops")
+	stop()
+	all := ops.awaitTypes(Broke, Healed)
+	require.Equal(t, all[0].Incident, all[1].Incident)
+}
+
+// TestSchemaOfOurOwn has a role that may create nothing in the database, and was given a schema.
+func TestSchemaOfOurOwn(t *testing.T) {
+	t.Parallel()
+	db := servertest.Database(t, "")
+	conn, err := db.Connect(t.Context(), "control")
+	require.NoError(t, err)
+	role := "notify_" + db.Name
+	_, err = conn.Exec(t.Context(), `create role `+role+` login; create schema interlock authorization `+role, pgx.QueryExecModeSimpleProtocol)
+	require.NoError(t, err)
+	defer func() {
+		_, err := conn.Exec(context.Background(), `drop owned by `+role+`; drop role `+role, pgx.QueryExecModeSimpleProtocol)
+		require.NoError(t, err)
+		require.NoError(t, conn.Close(context.Background()))
+	}()
+	config := db.Config("notify")
+	config.User = role
+	outbox := place{Store: Store{Database: config, Create: true}}.open(t)
+	told(t, outbox, "w", "1")
+	require.NoError(t, outbox.Close())
 }

@@ -113,7 +113,7 @@ func (s *sender) next(ctx context.Context) (wait time.Duration, err error) {
 		ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), s.config.Timeout/2)
 		defer stop()
 		err := s.outbox.Finish(ctx, m, outcome)
-		if err != nil || outcome.Delivered || outcome.Doubt || outcome.Dead {
+		if err != nil || outcome.Delivered || outcome.Doubt {
 			return err
 		}
 		return s.outbox.Update(ctx, m.Watch, func(b *Book) { b.Queue = upToDate(b.Queue) }) // with what came while it was under way

@@ -28,7 +28,7 @@ func Sign(secret string, body []byte, now time.Time) string {
 }
 
 // Verify checks a body that came with a signature header: that somebody who has the secret signed it, not longer before or after now than the
-// tolerance; 0: 5 minutes; negative: whenever. A header may have several v1, of which one must fit: so a secret can be changed.
+// tolerance; 0: 5 minutes; negative: whenever. A header may have several v1, of which one must fit; [Sign] writes one.
 func Verify(secret, header string, body []byte, tolerance time.Duration, now time.Time) error {
 	at, sums, err := parseSignature(header)
 	if err != nil {

@@ -17,10 +17,11 @@ import (
 // Schema is where the tables of [Table] are: notify_watch, notify_message and notify_destination.
 const Schema = "interlock"
 
-// The advisory lock keeps two instances that both find no tables from failing each other.
+// The advisory lock keeps two instances that both find no tables from failing each other. To create a schema takes a right on the database, also where
+// it is there: who was given one made before may have none.
 const makeTables = `
 select pg_advisory_xact_lock(hashtextextended('interlock notify', 0));
-create schema if not exists interlock;
+do $$ begin if to_regnamespace('interlock') is null then create schema interlock; end if; end $$;
 create table if not exists interlock.notify_watch (
 	watch text primary key,
 	state json not null default '{}'
@@ -304,8 +305,9 @@ func (t *Table) Finish(ctx context.Context, m Message, o Outcome) error {
 		if err != nil {
 			return err
 		}
+		// The id is looked for in the text: ->> refuses \uXXXX of all there is where the encoding of the database does not have one of them.
 		rows, _ := tx.Query(ctx, `select seq, message from interlock.notify_message
-			where destination = $1 and message -> 'event' ->> 'id' = $2 for update`, m.Destination, m.Event.ID)
+			where destination = $1 and strpos(message::text, $2) > 0 for update`, m.Destination, `"id":`+jsonOf(m.Event.ID))
 		now, err := pgx.CollectExactlyOneRow(rows, scanMessage)
 		switch left, keep := now.finish(m.Claim, o); {
 		case errors.Is(err, pgx.ErrNoRows):

@@ -14,6 +14,11 @@ func (f *File) takeOver(ctx context.Context, t *Table) error {
 	if err != nil {
 		return err
 	}
+	return f.adopt(ctx, states, queue)
+}
+
+// adopt takes what was told, and what waits.
+func (f *File) adopt(ctx context.Context, states map[string]State, queue []Message) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.write(ctx, func(doc *document) {

@@ -19,13 +19,7 @@ type checker struct{ *strict.Reader }
 func (c checker) settings(s *Settings, keeps []string) {
 	c.secret("postgres", s.Postgres, c.Has("postgres"))
 	if s.Listen != "" {
-		_, port, err := net.SplitHostPort(s.Listen)
-		if err == nil {
-			_, err = net.LookupPort("tcp", port)
-		}
-		if err != nil {
-			c.WrongAt("listen", fmt.Sprintf("%q is no address to listen at", s.Listen), "host:port, as 127.0.0.1:8080 or :8080")
-		}
+		c.problem("listen", CheckListen(s.Listen))
 	}
 	if s.TLS != nil && (s.TLS.Certificate == "" || s.TLS.Key == "") {
 		c.WrongAt("tls", "TLS needs two files", "{certificate: cert.pem, key: key.pem}")
@@ -43,6 +37,18 @@ func (c checker) settings(s *Settings, keeps []string) {
 	if s.Notify != nil {
 		c.notify(s.Notify)
 	}
+}
+
+// CheckListen says what is wrong with an address to listen at.
+func CheckListen(address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil {
+		return strict.Problem{What: fmt.Sprintf("%q is no address to listen at", address), Try: "host:port, as 127.0.0.1:8080 or :8080"}
+	}
+	return nil
 }
 
 func (c checker) tokens(tokens []Token) {

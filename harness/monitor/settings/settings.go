@@ -81,7 +81,7 @@ type Notify struct {
 	Source       string        `yaml:"source"`   // what messages call the database
 	Link         string        `yaml:"link"`     // where to see more
 	Groups       int           `yaml:"groups"`   // that a message lists
-	Hide         bool          `yaml:"hide"`     // keys and facts of groups are not shown
+	Hide         bool          `yaml:"hide"`     // nothing is shown of groups but how many there are
 	Update       time.Duration `yaml:"update"`   // at least, between two messages about one incident
 	HealFor      time.Duration `yaml:"heal_for"` // good looks must span to end an incident
 }

@@ -192,6 +192,11 @@ func TestWrongGuessesAreCountedByAddress(t *testing.T) {
 	require.Equal(t, 429, w.Code)
 	require.Equal(t, "10", w.Header().Get("Retry-After"))
 	require.Equal(t, 200, ask(t, s, get("/api/invariants").as(readOnly)).Code, "who has the right one is not kept out by a neighbour")
+	require.Equal(t, 303, ask(t, s, form(readOnly.Secret)).Code, "nor are people by a script that has an old one")
+	for range guessesAtOnce {
+		require.Equal(t, 401, ask(t, s, form("guess")).Code)
+	}
+	require.Equal(t, 429, ask(t, s, form("guess")).Code)
 	require.Equal(t, 429, ask(t, s, form(readOnly.Secret)).Code, "a form does not tell right from wrong any more")
 	elsewhere := wrong
 	elsewhere.from = "[2001:db8:1:2::3]:99"

@@ -66,7 +66,7 @@ func FuzzRequest(f *testing.F) {
 			return // the server refuses it before it is ours
 		}
 		s := sites[int(which)%len(sites)]
-		s.guesses = guesses{}
+		s.guesses, s.typed = guesses{}, guesses{}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel() // for a stream to end at once
 		r = r.WithContext(ctx)

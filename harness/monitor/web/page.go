@@ -154,14 +154,14 @@ func (s *Site) login(w http.ResponseWriter, q *request) error {
 		return refuse(http.StatusBadRequest, "bad-body", "The body is wrong", "it cannot be read; try the form of the page")
 	}
 	from, now := addressOf(q.Request), s.config.now()
-	wait := s.guesses.wait(from, now)
+	wait := s.typed.wait(from, now)
 	if wait == 0 {
 		if t, ok := s.holder(strings.TrimSpace(q.PostForm.Get("token"))); ok {
 			q.who = caller{name: t.Name, role: t.Role}
 			s.begin(w, q.Request, t)
 			return home(w)
 		}
-		wait = s.guesses.wrong(from, now)
+		wait = s.typed.wrong(from, now)
 	}
 	p, says := noToken(), "That is not one of the tokens. Try another."
 	if wait > 0 {

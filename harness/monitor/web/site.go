@@ -30,8 +30,9 @@ const (
 type Site struct {
 	config  Config
 	watches []monitor.Watch
-	sums    []sum // of the tokens' secrets, in their order
-	guesses guesses
+	sums    []sum   // of the tokens' secrets, in their order
+	guesses guesses // in headers
+	typed   guesses // in the form of the page: an old script behind a proxy does not keep out people who come through it
 	ended   ended
 	answers answers
 	origin  *http.CrossOriginProtection
