@@ -134,9 +134,17 @@ func (a *Arena) Cast(ctx context.Context, s race.Scenario, limit time.Duration) 
 }
 
 // Greet starts the system of a scenario, if it does not run, and has the clients of its rehearsal do what they do, one after another: one that ran
-// before may have connections to a database that is gone. What they are told means nothing, but each has to be answered within limit.
+// before may have connections to a database that is gone. What they are told means nothing, but each has to be answered within limit. One that is to be
+// cold, and that we start, is ended instead: [Arena.Cast] starts it, on the starting rows.
 func (a *Arena) Greet(ctx context.Context, s race.Scenario, limit time.Duration) error {
-	if s.System == nil || a.hosted != nil && a.hosted.System == s.System {
+	if s.System == nil {
+		return nil
+	}
+	if h := Habits(s.System); h.Cold && h.Listen == "" {
+		_, err := a.Host(ctx, race.Scenario{})
+		return err
+	}
+	if a.hosted != nil && a.hosted.System == s.System {
 		return nil
 	}
 	instance, err := a.Host(ctx, s)

@@ -64,3 +64,28 @@ func TestStressIsNotKeptWaiting(t *testing.T) {
 		})
 	}
 }
+
+// Where rounds are to begin with empty pools and caches, each has a process of its own.
+func TestStressOfAColdApplication(t *testing.T) {
+	t.Parallel()
+	a, err := stress.Open(t.Context(), servertest.Database(t, tables))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, a.Close(context.Background())) })
+	for _, test := range []struct {
+		reset     string
+		processes int
+	}{{"{warm: false}", 3}, {"{warm: true}", 1}} {
+		f := load(t, "", `clients: [{copies: 2, requests: [{path: /self, row: "$.pids[0]"}]}]`+"\nreset: "+test.reset)
+		cell, err := a.Cell(t.Context(), raced(t, f), 0, stress.Config{Seed: 1, Rounds: 3, For: time.Minute})
+		require.NoError(t, err)
+		require.Empty(t, cell.Trouble)
+		processes := map[string]bool{}
+		for _, round := range cell.Rounds {
+			for _, op := range round.Operations {
+				require.Equal(t, "done", op.Outcome)
+				processes[op.Row] = true
+			}
+		}
+		require.Len(t, processes, test.processes, test.reset)
+	}
+}
