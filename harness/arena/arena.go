@@ -24,8 +24,8 @@ type Arena struct {
 	keeper    *pgx.Conn // resets, which makes a session forget its plans
 	configure func(*pgx.ConnConfig)
 	clients   []seat
-	hosted    *Application // nil: none
-	patience  time.Duration
+	hosted    *Application  // nil: none
+	patience  time.Duration // see [Arena.Patience]; 0: without end
 
 	checkpointer int32 // the process of the server that a crash replaces; 0: it is not known
 }
