@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,6 +28,9 @@ import (
 type desk struct {
 	listen string // where it has been told that Postgres is
 	both   bool   // it makes two queries at once for one client, and says of neither whose it is
+	ends   bool   // when it is asked for anything after it has booked a seat twice
+
+	guilty atomic.Bool
 }
 
 func (d *desk) Habits() race.Habits {
@@ -68,10 +72,32 @@ type openDesk struct {
 	pool  *pgxpool.Pool
 	ended chan struct{}
 	once  sync.Once
+
+	mu     sync.Mutex
+	booked map[int]bool // seats, since it was reset; nil: it has not been yet
 }
 
-func (o *openDesk) Reset(context.Context) error { return nil }
-func (o *openDesk) Ended() <-chan struct{}      { return o.ended }
+func (o *openDesk) Reset(context.Context) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.booked = map[int]bool{}
+	return nil
+}
+
+// note remembers that a seat was booked.
+func (o *openDesk) note(seat int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.booked == nil {
+		return
+	}
+	if o.booked[seat] {
+		o.guilty.Store(true)
+	}
+	o.booked[seat] = true
+}
+
+func (o *openDesk) Ended() <-chan struct{} { return o.ended }
 func (o *openDesk) Close(context.Context) error {
 	o.once.Do(func() {
 		o.pool.Close()
@@ -95,6 +121,9 @@ func (o *openDesk) book(ctx context.Context, seat int, mark string) harness.Answ
 		})
 	}
 	var err error
+	if o.ends && o.guilty.Load() {
+		return harness.Answer{Outcome: harness.Unknown, Err: o.Close(ctx)}
+	}
 	if o.both {
 		other := make(chan error)
 		go func() { _, err := o.pool.Exec(ctx, `select count(*) from bookings`); other <- err }()
@@ -108,6 +137,7 @@ func (o *openDesk) book(ctx context.Context, seat int, mark string) harness.Answ
 	case err != nil:
 		return harness.Answer{Err: err}
 	}
+	o.note(seat)
 	return harness.Answer{Outcome: harness.Created}
 }
 
@@ -199,4 +229,18 @@ func TestRunApplicationThatCannotBeLed(t *testing.T) {
 	require.False(t, ok)
 	require.ErrorIs(t, err, explore.ErrTrouble)
 	require.ErrorContains(t, err, "looking for an order that breaks one booking")
+}
+
+// An order that breaks something once, and of which every repetition ends in trouble, is no finding, and no proof of the contrary.
+func TestRunApplicationThatChanges(t *testing.T) {
+	run, err := harness.Run(t.Context(), harness.Config{
+		Server: servertest.Server(t), Workloads: []harness.Workload{atDesk(&desk{ends: true}, []int{1, 1})}, Stages: stages(without), Seed: 3, Rounds: 10,
+	})
+	require.NoError(t, err)
+	cell := run.Cells[0]
+	require.Positive(t, cell.Invariants[0].Orders)
+	require.Contains(t, cell.Trouble, "the application ended")
+	require.Empty(t, cell.Counterexamples)
+	require.Equal(t, history.Unknown, cell.Invariants[0].Verdict)
+	require.Equal(t, history.Unknown, run.Verdict)
 }

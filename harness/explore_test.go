@@ -167,6 +167,28 @@ func TestExplore(t *testing.T) {
 		require.ErrorIs(t, err, harness.ErrNotApplicable)
 		elsewhere.Stages[0].Version = 1
 	})
+	t.Run("saved, and not applicable", func(t *testing.T) {
+		unnamed, renamed, elsewhere := passOn(t, run), passOn(t, run), passOn(t, run)
+		unnamed.Cells[0].Scenario = "rooms"
+		renamed.Cells[0].Counterexamples[0].Invariant = "two bookings" // beside which the cell has one that was violated
+		elsewhere.Cells[0].At = 8
+		again, err := harness.Run(t.Context(), harness.Config{
+			Server: config.Server, Stages: stages(with), Workloads: config.Workloads, Seed: 3, Rounds: 1, Saved: []history.Run{unnamed, renamed, elsewhere},
+		})
+		require.NoError(t, err)
+		require.Equal(t, history.Unknown, again.Verdict)
+		require.Len(t, again.Replayed, 3)
+		for i, name := range []string{oneSeat.Name, "two bookings", oneSeat.Name} {
+			cell := again.Replayed[i]
+			require.Contains(t, cell.Trouble, "no longer applicable")
+			require.Contains(t, cell.Trouble, "; try making the run again, or removing the file")
+			require.False(t, cell.AsExpected)
+			require.Len(t, cell.Invariants, 1)
+			require.Equal(t, name, cell.Invariants[0].Invariant)
+			require.Equal(t, history.Unknown, cell.Invariants[0].Verdict)
+			require.Zero(t, cell.Counterexamples[0].Reproduced, "it was not repeated")
+		}
+	})
 	t.Run("saved", func(t *testing.T) {
 		again, err := harness.Run(t.Context(), harness.Config{
 			Server: config.Server, Stages: stages(with), Workloads: config.Workloads, Seed: 3, Rounds: 1, Saved: []history.Run{passOn(t, run)},

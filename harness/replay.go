@@ -90,13 +90,7 @@ func (c Config) replay(ctx context.Context, recorded history.Run, was history.Ce
 		cell.Verdict, err = c.replayOrder(ctx, on.explorer, *w, input, &again, &cell)
 	}
 	cell.Counterexamples = []history.Counterexample{again}
-	says := ""
-	for _, j := range was.Invariants {
-		if j.Invariant == example.Invariant {
-			says = j.Says
-		}
-	}
-	cell.Invariants = []history.Judgement{{Invariant: example.Invariant, Says: says, Verdict: cell.Verdict}}
+	cell.Invariants = []history.Judgement{{Invariant: example.Invariant, Says: says(was, example.Invariant), Verdict: cell.Verdict}}
 	return cell, err
 }
 
@@ -108,7 +102,7 @@ func (c Config) saved(ctx context.Context, run *history.Run) error {
 				cell, err := c.replay(ctx, recorded, was, example)
 				switch {
 				case errors.Is(err, ErrNotApplicable):
-					cell.Counterexamples, cell.Verdict, cell.Trouble = []history.Counterexample{example}, history.Unknown, err.Error()
+					cell = unrepeated(was, example, err)
 				case err != nil:
 					return err
 				}
@@ -124,6 +118,27 @@ func (c Config) saved(ctx context.Context, run *history.Run) error {
 		}
 	}
 	return nil
+}
+
+// unrepeated is the cell of a counterexample that could not be repeated: what was found out about it then says nothing now.
+func unrepeated(was history.Cell, example history.Counterexample, why error) history.Cell {
+	example.Repeated, example.Reproduced, example.Nearest, example.Parts = 0, 0, nil, 0
+	return history.Cell{
+		Scenario: was.Scenario, Variant: was.Variant, Says: was.Says, At: was.At, Verdict: history.Unknown,
+		Trouble:         why.Error() + ", or removing the file",
+		Invariants:      []history.Judgement{{Invariant: example.Invariant, Says: says(was, example.Invariant), Verdict: history.Unknown}},
+		Counterexamples: []history.Counterexample{example},
+	}
+}
+
+// says returns what an invariant of a cell says.
+func says(cell history.Cell, invariant string) string {
+	for _, j := range cell.Invariants {
+		if j.Invariant == invariant {
+			return j.Says
+		}
+	}
+	return ""
 }
 
 // stage returns the place of a recorded cell's stage among those that there are now; -1: there is no such migration now.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/interlock-pg/interlock/harness/proxy"
 	"github.com/interlock-pg/interlock/harness/race"
@@ -75,13 +76,59 @@ func (a *Application) Lost(ctx context.Context) error {
 	}
 }
 
+// Reset makes it forget what it has learned from the database. It has to answer within limit.
+func (a *Application) Reset(ctx context.Context, limit time.Duration) error {
+	ctx, cancel := within(ctx, limit)
+	defer cancel()
+	return a.Instance.Reset(ctx)
+}
+
+// Greet has it answer what a client of its rehearsal asks, whatever it says, within limit.
+func (a *Application) Greet(ctx context.Context, client string, op race.Operation, limit time.Duration) error {
+	ctx, cancel := within(ctx, limit)
+	defer cancel()
+	_, err := (Actor{Instance: a.Instance}).Do(ctx, op)
+	if err == nil && ctx.Err() != nil {
+		err = fmt.Errorf("%w; try the request while the application runs", context.Cause(ctx))
+	}
+	if err != nil {
+		return fmt.Errorf("rehearsing client %s: %s: %w", client, op.Kind, err)
+	}
+	return nil
+}
+
+// Blocked adds to the error of a connection of ours that waited for a lock in vain which session of the application has it, as far as can be told.
+func Blocked(ctx context.Context, conn *pgx.Conn, err error) error {
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) || refused.Code != "55P03" { // lock_not_available
+		return err
+	}
+	var state, last string
+	gone := conn.QueryRow(ctx, `select state, left(query, 200) from pg_stat_activity
+		where datname = current_database() and xact_start is not null and backend_type = 'client backend' and pid <> pg_backend_pid()
+		order by state like 'idle%' desc, xact_start limit 1`).Scan(&state, &last)
+	if gone != nil {
+		return fmt.Errorf("%w: whoever had the lock has ended its transaction by now; try again", err)
+	}
+	return fmt.Errorf("%w: a session of the application is still in a transaction (%s: %s); does it forget to end one?", err, state, last)
+}
+
+// ErrUnanswered is wrapped by the errors of Reset and Greet if no answer came in time.
+var ErrUnanswered = errors.New("not answered")
+
+// within bounds the time that an application has for one answer.
+func within(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w within %v", ErrUnanswered, limit))
+}
+
 // Close ends it and leaves nothing behind.
 func (a *Application) Close(ctx context.Context) error {
 	return errors.Join(a.Instance.Close(ctx), a.proxy.Close())
 }
 
-// Cast returns what each client of a scenario does its operations on. Connections are prepared, an application has been reset.
-func (a *Arena) Cast(ctx context.Context, s race.Scenario) ([]Actor, error) {
+// Cast returns what each client of a scenario does its operations on. Connections are prepared, an application has been reset, for which it has as long as
+// limit.
+func (a *Arena) Cast(ctx context.Context, s race.Scenario, limit time.Duration) ([]Actor, error) {
 	actors := make([]Actor, len(s.Clients))
 	instance, err := a.Host(ctx, s)
 	if err != nil {
@@ -91,7 +138,7 @@ func (a *Arena) Cast(ctx context.Context, s race.Scenario) ([]Actor, error) {
 		for i := range actors {
 			actors[i].Instance = instance
 		}
-		return actors, instance.Reset(ctx)
+		return actors, a.hosted.Reset(ctx, limit)
 	}
 	conns, err := a.Seats(ctx, s.Clients)
 	if err != nil {
@@ -104,13 +151,20 @@ func (a *Arena) Cast(ctx context.Context, s race.Scenario) ([]Actor, error) {
 }
 
 // Greet starts the system of a scenario, if it does not run, and has the clients of its rehearsal do what they do, one after another: one that ran
-// before may have connections to a database that is gone. What they are told means nothing.
-func (a *Arena) Greet(ctx context.Context, s race.Scenario) error {
-	if s.System == nil || a.hosted != nil && a.hosted.System == s.System {
+// before may have connections to a database that is gone. What they are told means nothing, but each has to be answered within limit. One that is to be
+// cold, and that we start, is ended instead: [Arena.Cast] starts it, on the starting rows.
+func (a *Arena) Greet(ctx context.Context, s race.Scenario, limit time.Duration) error {
+	if s.System == nil {
 		return nil
 	}
-	instance, err := a.Host(ctx, s)
-	if err != nil || a.hosted.Habits.Cold || a.hosted.Habits.Rehearsal == nil {
+	if h := Habits(s.System); h.Cold && h.Listen == "" {
+		_, err := a.Host(ctx, race.Scenario{})
+		return err
+	}
+	if a.hosted != nil && a.hosted.System == s.System {
+		return nil
+	}
+	if _, err := a.Host(ctx, s); err != nil || a.hosted.Habits.Cold || a.hosted.Habits.Rehearsal == nil {
 		return err
 	}
 	if err := a.Prepare(ctx, s); err != nil {
@@ -118,8 +172,8 @@ func (a *Arena) Greet(ctx context.Context, s race.Scenario) error {
 	}
 	for _, c := range a.hosted.Habits.Rehearsal() {
 		for _, op := range c.Operations {
-			if _, err := (Actor{Instance: instance}).Do(ctx, op); err != nil {
-				return fmt.Errorf("rehearsing client %s: %w", c.Name, err)
+			if err := a.hosted.Greet(ctx, c.Name, op, limit); err != nil {
+				return err
 			}
 		}
 	}

@@ -24,7 +24,8 @@ type Arena struct {
 	keeper    *pgx.Conn // resets, which makes a session forget its plans
 	configure func(*pgx.ConnConfig)
 	clients   []seat
-	hosted    *Application // nil: none
+	hosted    *Application  // nil: none
+	patience  time.Duration // see [Arena.Patience]; 0: without end
 
 	checkpointer int32 // the process of the server that a crash replaces; 0: it is not known
 }
@@ -46,6 +47,7 @@ func Open(ctx context.Context, db *server.Database, configure func(*pgx.ConnConf
 
 // connect makes the connections that are not clients'.
 func (a *Arena) connect(ctx context.Context) (err error) {
+	a.patience = 0
 	if a.Control, err = a.Database.Connect(ctx, "control"); err != nil {
 		return err
 	}
@@ -61,6 +63,20 @@ func (a *Arena) connect(ctx context.Context) (err error) {
 	if _, err := a.Control.Exec(ctx, race.OutcomesTable); err != nil {
 		return fmt.Errorf("making the table of outcomes: %w", err)
 	}
+	return nil
+}
+
+// Patience has the connections that are not clients' wait for a lock no longer than that; by default, they wait for ever.
+func (a *Arena) Patience(ctx context.Context, limit time.Duration) error {
+	if a.patience == limit {
+		return nil
+	}
+	for _, conn := range []*pgx.Conn{a.keeper, a.Control, a.Watcher} {
+		if _, err := conn.Exec(ctx, `select set_config('lock_timeout', $1, false)`, fmt.Sprint(max(limit.Milliseconds(), 1))); err != nil {
+			return fmt.Errorf("setting lock_timeout: %w", err)
+		}
+	}
+	a.patience = limit
 	return nil
 }
 

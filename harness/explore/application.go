@@ -50,10 +50,7 @@ func (st *stage) host(ctx context.Context, s race.Scenario) error {
 func (st *stage) warm(ctx context.Context, s race.Scenario) error {
 	ask := func(c race.Client) error {
 		for _, op := range c.Operations {
-			if err := st.bounded(ctx, "rehearsing client "+c.Name, func(ctx context.Context) error {
-				_, err := arena.Actor{Instance: st.application.Instance}.Do(ctx, op)
-				return err
-			}); err != nil {
+			if err := st.application.Greet(ctx, c.Name, op, st.hang); err != nil {
 				return err
 			}
 		}
@@ -75,27 +72,13 @@ func (st *stage) warm(ctx context.Context, s race.Scenario) error {
 		asked.Go(func() { errs[i] = ask(c) })
 	}
 	asked.Wait()
-	if err := errors.Join(errs...); errors.Is(err, errHangs) {
+	if err := errors.Join(errs...); errors.Is(err, arena.ErrUnanswered) {
 		return fmt.Errorf("%w; one after another they were answered, and then all were asked at once: does each take more than one connection of the application's "+
 			"pool? Try a larger pool", err)
 	} else if err != nil {
 		return err
 	}
 	return st.again(ctx, s)
-}
-
-// bounded asks the application for something, for as long as nothing may happen.
-func (st *stage) bounded(ctx context.Context, what string, ask func(context.Context) error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, st.hang, fmt.Errorf("%w for %v", errHangs, st.hang))
-	defer cancel()
-	err := ask(ctx)
-	if ctx.Err() != nil { // or what it was cut off with counts as its answer
-		err = context.Cause(ctx)
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	return nil
 }
 
 // again puts the starting rows in place when the application is at rest.

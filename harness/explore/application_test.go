@@ -234,17 +234,20 @@ func TestNeverAnswered(t *testing.T) {
 	}
 	found, err := explorer(t, plain).Explore(t.Context(), behind(&service{most: 2, handle: two}, []string{"/s"}, []string{"/s"}), explore.Config{Hang: 300 * time.Millisecond})
 	require.NoError(t, err)
-	require.ErrorContains(t, found.Err, "nothing happened for 300ms")
+	require.ErrorContains(t, found.Err, "not answered within 300ms")
 	require.ErrorContains(t, found.Err, "Try a larger pool")
 
-	for name, s := range map[string]*service{
-		"rehearsing client A":       {most: 2, handle: func(ctx context.Context, _ *pgxpool.Pool, _ *http.Request) error { <-ctx.Done(); return ctx.Err() }},
-		"resetting the application": {most: 2, handle: take, reset: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }},
+	never := func(ctx context.Context) error {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+	for says, s := range map[string]*service{
+		"nothing happened for 300ms": {most: 2, handle: func(ctx context.Context, _ *pgxpool.Pool, _ *http.Request) error { return never(ctx) }},
+		"not answered within 300ms":  {most: 2, handle: take, reset: never},
 	} {
 		found, err = explorer(t, plain).Explore(t.Context(), behind(s, []string{"/s"}), explore.Config{Hang: 300 * time.Millisecond})
 		require.NoError(t, err)
-		require.ErrorContains(t, found.Err, name)
-		require.ErrorContains(t, found.Err, "nothing happened for 300ms")
+		require.ErrorContains(t, found.Err, says)
 		require.False(t, found.Complete)
 	}
 }

@@ -187,7 +187,7 @@ func (r *run) connect(ctx context.Context) error {
 
 // cast makes clients that ask the application.
 func (r *run) cast(ctx context.Context) error {
-	if err := r.bounded(ctx, "resetting the application", r.application.Instance.Reset); err != nil {
+	if err := r.application.Reset(ctx, r.hang); err != nil {
 		return err
 	}
 	r.owners = owners{of: map[*wire.Session]*strand{}, pending: map[*wire.Session]*claims{}, frozen: map[*wire.Session]int{}, others: map[*wire.Session]race.Background{}}

@@ -20,7 +20,8 @@ import (
 
 // notebook is an application that adds notes, on a pool of its own.
 type notebook struct {
-	add func(ctx context.Context, o *openNotebook, device int) race.Answer
+	add   func(ctx context.Context, o *openNotebook, device int) race.Answer
+	reset func(context.Context) error // nil: it has nothing to forget
 
 	started, asked, open atomic.Int64
 }
@@ -53,8 +54,14 @@ func (o *openNotebook) end(err error) {
 	})
 }
 
-func (o *openNotebook) Reset(context.Context) error { return nil }
-func (o *openNotebook) Ended() <-chan struct{}      { return o.ended }
+func (o *openNotebook) Reset(ctx context.Context) error {
+	if o.reset == nil {
+		return nil
+	}
+	return o.reset(ctx)
+}
+
+func (o *openNotebook) Ended() <-chan struct{} { return o.ended }
 func (o *openNotebook) Close(context.Context) error {
 	o.end(nil)
 	o.closing.Do(func() {
@@ -210,6 +217,44 @@ func TestApplicationsInTrouble(t *testing.T) {
 			require.Len(t, m.Arms, 1, "what was measured until then")
 			require.Equal(t, test.outages, len(m.Outages) > 0)
 			require.Zero(t, n.open.Load())
+		})
+	}
+}
+
+// An application that does not answer its reset, or leaves a lock in the way of an invariant, does not keep a measurement waiting.
+func TestApplicationsThatKeepOneWaiting(t *testing.T) {
+	t.Parallel()
+	var left *pgx.Conn
+	t.Cleanup(func() { left.Close(context.Background()) })
+	for _, test := range []struct {
+		name string
+		app  *notebook
+		want string
+	}{
+		{"reset", &notebook{add: write, reset: func(ctx context.Context) error {
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}}, "notes: not answered within 200ms"},
+		{"lock", &notebook{add: func(ctx context.Context, o *openNotebook, _ int) race.Answer {
+			if left != nil {
+				return race.Answer{}
+			}
+			var err error
+			if left, err = pgx.ConnectConfig(ctx, o.pool.Config().ConnConfig); err == nil {
+				_, err = left.Exec(ctx, `begin; lock table notes`)
+			}
+			return race.Answer{Err: err}
+		}}, "is still in a transaction (idle in transaction: begin; lock table notes); does it forget to end one?"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			config := quick
+			config.Clients, config.Server = []int{1}, servertest.Server(t)
+			config.Subjects = []load.Subject{{Workload: asked(test.app, ""), Template: servertest.Template(t, notes), Base: true}}
+			_, err := load.Run(ctx, config)
+			require.ErrorContains(t, err, test.want)
+			require.Zero(t, test.app.open.Load())
 		})
 	}
 }

@@ -21,7 +21,8 @@ import (
 type ground struct {
 	db      *server.Database
 	stream  race.Stream
-	control *pgx.Conn // looks at invariants, keeps outcomes
+	limit   time.Duration // of a wait for a lock, and for the application's reset
+	control *pgx.Conn     // looks at invariants, keeps outcomes
 	clients []*client
 	hosted  *arena.Application // that the clients ask; nil: Postgres
 	trouble error              // why it could not be judged
@@ -59,13 +60,13 @@ const schemaName = "interlock"
 const outcomesTable = race.OutcomesTable + `; create schema ` + schemaName + `; create table ` + schemaName + `.interlock_outcomes (like interlock_outcomes);
 	drop table pg_temp.interlock_outcomes`
 
-// open clones a filled template and seats clients in it.
-func open(ctx context.Context, t *server.Template, stream race.Stream, clients int) (*ground, error) {
+// open clones a filled template and seats clients in it. An application has as long as limit to answer its reset, and to have a lock in the way.
+func open(ctx context.Context, t *server.Template, stream race.Stream, clients int, limit time.Duration) (*ground, error) {
 	db, err := t.Database(ctx)
 	if err != nil {
 		return nil, err
 	}
-	g := &ground{db: db, stream: stream}
+	g := &ground{db: db, stream: stream, limit: limit}
 	if err := g.connect(ctx); err != nil {
 		return nil, errors.Join(err, g.close(context.WithoutCancel(ctx)))
 	}
@@ -98,7 +99,7 @@ func (g *ground) host(ctx context.Context) (err error) {
 	if g.hosted, err = arena.Launch(ctx, g.stream.System, g.db, wire.New(wire.Config{}), nil); err != nil {
 		return err
 	}
-	return g.hosted.Instance.Reset(ctx)
+	return g.hosted.Reset(ctx, g.limit)
 }
 
 // lost returns an error if the application has ended by itself.
@@ -120,7 +121,7 @@ func (g *ground) connect(ctx context.Context) (err error) {
 		return err
 	}
 	_, err = conn.Exec(ctx, `select set_config('search_path', '`+schemaName+`, ' || current_setting('search_path'), false),
-		set_config('synchronous_commit', 'local', false)`)
+		set_config('synchronous_commit', 'local', false), set_config('lock_timeout', $1, false)`, fmt.Sprint(max(g.limit.Milliseconds(), 1)))
 	if err != nil {
 		return errors.Join(err, conn.Close(ctx))
 	}
@@ -206,7 +207,7 @@ func (g *ground) look(ctx context.Context, outcomes bool, moment history.Moment)
 		}
 		rows, err := inv.Offending(ctx, g.control)
 		if err != nil {
-			return broken, err
+			return broken, arena.Blocked(ctx, g.control, err)
 		}
 		if rows.Total > 0 || len(rows.Rows) > 0 {
 			broken = append(broken, history.Violation{Invariant: inv.Name, Moment: moment, Rows: rows})

@@ -2,6 +2,7 @@ package load
 
 import (
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
@@ -16,7 +17,7 @@ func TestKeepOnce(t *testing.T) {
 	ctx := t.Context()
 	filled, err := fill(ctx, servertest.Server(t).Blank(), race.Stream{})
 	require.NoError(t, err)
-	g, err := open(ctx, filled, race.Stream{Client: func(int) func() race.Operation { return nil }}, 1)
+	g, err := open(ctx, filled, race.Stream{Client: func(int) func() race.Operation { return nil }}, 1, time.Second)
 	require.NoError(t, err)
 	of := func(n int) record {
 		return record{client: n % 2, number: n, kind: "add", outcome: race.Created, attempts: 1}

@@ -37,7 +37,9 @@ type Config struct {
 	// Progress is called before each turn. Nil: not called.
 	Progress func(done, total int, what string)
 
-	hang     time.Duration // how long clients may take to end when their slice is over, before they are cut off; 0: 30 s
+	// How long clients may take to end when their slice is over, before they are cut off; an application, to answer its reset; a lock, to be in the way of
+	// invariants; 0: 30 s.
+	hang     time.Duration
 	patience time.Duration // how long a server that does not serve is waited for when all is over; 0: 30 s
 }
 
@@ -156,7 +158,7 @@ func (r *run) prepare(ctx context.Context) (err error) {
 			}
 			filled[key] = t
 		}
-		g, err := open(ctx, filled[key], stream, shape.Clients)
+		g, err := open(ctx, filled[key], stream, shape.Clients, r.hang)
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.Workload.FullName(), err)
 		}
@@ -181,7 +183,7 @@ const yardClients = 2
 // setYardstick makes the lane of the yardstick.
 func (r *run) setYardstick(ctx context.Context, t *server.Template) error {
 	s := Subject{Workload: yardstick()}
-	g, err := open(ctx, t, s.Workload.Stream(race.Shape{}), yardClients)
+	g, err := open(ctx, t, s.Workload.Stream(race.Shape{}), yardClients, r.hang)
 	if err != nil {
 		return fmt.Errorf("the yardstick: %w", err)
 	}

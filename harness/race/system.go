@@ -48,7 +48,8 @@ type Habits struct {
 	// queries at the same time, and pools and caches are filled. Nil: there are none, and it is taken not to.
 	Rehearsal func() []Client
 
-	// Cold: rounds begin with empty pools and caches. Otherwise, the rehearsal is made before the first.
+	// Cold: rounds begin with empty pools and caches, so one that is started is started anew for each that runs free. Otherwise, the rehearsal is made before
+	// the first.
 	Cold bool
 
 	// Background is what becomes of statements that are no client's. The first that matches counts; then pings and reads of the system's catalog

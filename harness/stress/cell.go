@@ -233,11 +233,12 @@ func (c *cell) conclude(expect race.Expectation) {
 	for i := range c.Invariants {
 		j := &c.Invariants[i]
 		broke := j.Broken+j.Orders > 0
+		again := broke && c.reproduced(*j)
 		if expect.Control && j.Expected == history.MayBreak && broke {
 			j.Expected = history.MustBreak // something must, and it turned out to be this
 		}
 		switch {
-		case broke && c.reproduced(j.Invariant):
+		case again:
 			j.Verdict = history.Violated
 		case broke || c.Trouble != "" || !c.tried():
 			j.Verdict = history.Unknown
@@ -260,8 +261,11 @@ func (c *cell) tried() bool {
 	return c.Coverage.Rounds > 0 || slices.ContainsFunc(c.Explorations, func(e history.Exploration) bool { return e.Complete })
 }
 
-// reproduced reports whether a violation was seen again. One that need not be explained counts as it was seen.
-func (c *cell) reproduced(invariant string) bool {
-	x := c.Example(invariant)
-	return x == nil || x.Reproduced > 0
+// reproduced reports whether a violation was seen again. One that need not be explained counts as it was seen; of another without a counterexample, all
+// repetitions ended in trouble.
+func (c *cell) reproduced(j history.Judgement) bool {
+	if x := c.Example(j.Invariant); x != nil {
+		return x.Reproduced > 0
+	}
+	return j.Expected == history.MayBreak
 }

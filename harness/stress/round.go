@@ -32,15 +32,9 @@ func Open(ctx context.Context, db *server.Database) (*Arena, error) {
 // Play runs a scenario once, for at most limit, and returns what happened. An error means that the round could not be judged: the database
 // could not be prepared, or a client panicked, hung, or left a transaction open. What the database refuses a client is no error.
 func (a *Arena) Play(ctx context.Context, s race.Scenario, limit time.Duration) (history.Round, error) {
-	if err := a.Greet(ctx, s); err != nil {
-		return history.Round{}, err
-	}
-	if err := a.Prepare(ctx, s); err != nil {
-		return history.Round{}, err
-	}
-	actors, err := a.Cast(ctx, s)
+	actors, err := a.prepare(ctx, s, limit)
 	if err != nil {
-		return history.Round{}, err
+		return history.Round{}, errors.Join(a.blocked(ctx, err), a.Abandon(ctx, nil))
 	}
 
 	running, cancel := context.WithTimeout(ctx, limit)
@@ -48,7 +42,7 @@ func (a *Arena) Play(ctx context.Context, s race.Scenario, limit time.Duration) 
 	h := start(running, s.Clients, actors)
 	seen, looks, err := a.watch(ctx, s.Invariants, h.done)
 	if err != nil {
-		return history.Round{}, errors.Join(err, h.wait(), a.Abandon(ctx, h.hung))
+		return history.Round{}, errors.Join(a.blocked(ctx, err), h.wait(), a.Abandon(ctx, h.hung))
 	}
 	if err := h.wait(); err != nil {
 		return history.Round{}, errors.Join(err, a.Abandon(ctx, h.hung))
@@ -65,9 +59,32 @@ func (a *Arena) Play(ctx context.Context, s race.Scenario, limit time.Duration) 
 	}
 	round := history.Round{Took: history.Duration(h.took.Truncate(time.Microsecond)), Operations: h.operations(), Violations: seen}
 	atRest, err := a.Judge(ctx, s.Invariants, round.Operations)
+	if err != nil {
+		return history.Round{}, errors.Join(a.blocked(ctx, err), a.Abandon(ctx, nil))
+	}
 	round.Violations = append(round.Violations, atRest...)
 	round.Looks = looks
-	return round, err
+	return round, nil
+}
+
+// blocked says what had a lock in the way of the arena's own connections.
+func (a *Arena) blocked(ctx context.Context, err error) error {
+	return arena.Blocked(ctx, a.Control, err)
+}
+
+// prepare puts the starting rows in place and the actors on. An application may take as long as limit for each answer, and have a lock in the way for as
+// long; rows take as long as they take.
+func (a *Arena) prepare(ctx context.Context, s race.Scenario, limit time.Duration) ([]arena.Actor, error) {
+	if err := a.Patience(ctx, limit); err != nil {
+		return nil, err
+	}
+	if err := a.Greet(ctx, s, limit); err != nil {
+		return nil, err
+	}
+	if err := a.Prepare(ctx, s); err != nil {
+		return nil, err
+	}
+	return a.Cast(ctx, s, limit)
 }
 
 // heat is one release of all clients.

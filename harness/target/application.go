@@ -386,7 +386,10 @@ func (in *Instance) Reset(ctx context.Context) error {
 	}
 	r := resolve(*call, in.file.Headers, nil, values{})
 	a, err := in.send(ctx, r, nil)
-	if err == nil && a.code/100 != 2 {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		err = context.Cause(ctx)
+	case err == nil && a.code/100 != 2:
 		err = a.err()
 	}
 	if err != nil {

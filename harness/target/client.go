@@ -169,8 +169,8 @@ func (a *actor) miss(def *Request, why string) {
 	}
 }
 
-// graceOfCommands is how long a command may take to end when the race is over before it is.
-const graceOfCommands = 2 * time.Second
+// graceOfCommands is how long a command may take to end when the race is over before it is. Drivers give up a client that takes twice as long.
+const graceOfCommands = time.Second
 
 // execute runs a command that is a client.
 func (a *actor) execute(ctx context.Context, of race.Instance, r RequestInput) race.Answer {
@@ -189,7 +189,7 @@ func (a *actor) execute(ctx context.Context, of race.Instance, r RequestInput) r
 	case <-ctx.Done():
 		cut = context.Cause(ctx)
 	}
-	stopped := p.stop(ctx, graceOfCommands) // the output is whole only then
+	stopped := p.stop(context.WithoutCancel(ctx), graceOfCommands) // the output is whole only then
 	answer := race.Answer{Outcome: race.Done}
 	switch {
 	case cut != nil:

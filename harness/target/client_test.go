@@ -5,6 +5,8 @@ package target_test
 import (
 	"context"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -254,6 +256,37 @@ clients:
 	got = <-answer
 	require.Equal(t, race.Unknown, got.Outcome)
 	require.ErrorIs(t, got.Err, context.Canceled)
+}
+
+// A command that is cut off has its time to end in order; one that takes longer is killed, before its driver gives it up.
+func TestCommandsAreToldToEnd(t *testing.T) {
+	t.Parallel()
+	_, database := databaseURL(t)
+	f, err := target.Load(write(t, `
+name: jobs
+database: {schema: schema.sql}
+clients:
+  - command: [/bin/sh, -c, "trap 'sleep 0.2; echo in order > ended; exit' TERM; echo > begun; while :; do sleep 0.05; done"]
+  - command: [/bin/sh, -c, "trap '' TERM; echo > deaf; while :; do sleep 1; done"]
+`))
+	require.NoError(t, err)
+	file := func(name string) string { return filepath.Join(filepath.Dir(f.Path), name) }
+	s, in := scenario(t, f), start(t, f, database)
+	for i, begun := range []string{"begun", "deaf"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		answer := make(chan race.Answer)
+		go func() { answer <- s.Clients[i].Operations[0].Ask(ctx, in) }()
+		require.Eventually(t, func() bool { _, err := os.Stat(file(begun)); return err == nil }, 20*time.Second, 5*time.Millisecond)
+		cancel()
+		told := time.Now()
+		got := <-answer
+		require.Less(t, time.Since(told), 2*time.Second)
+		require.Equal(t, race.Unknown, got.Outcome)
+		require.ErrorIs(t, got.Err, context.Canceled)
+	}
+	said, err := os.ReadFile(file("ended"))
+	require.NoError(t, err)
+	require.Equal(t, "in order\n", string(said))
 }
 
 // waits waits until a backend of the database waits for a lock.

@@ -139,6 +139,16 @@ func (f *File) drawValues(random *rand.Rand, first values) values {
 	return drawn
 }
 
+// drawTogether draws the shared ones of a client's values anew.
+func (f *File) drawTogether(random *rand.Rand, drawn values) values {
+	for _, name := range f.generatorNames() {
+		if g := f.Generators[name]; g.Shared {
+			drawn[name] = g.draw(random)
+		}
+	}
+	return drawn
+}
+
 // contending returns an input with so many clients, all of them with the simplest values: the first of the file, and when they are used up more
 // copies of them.
 func (f *File) contending(clients int) Input {
@@ -284,20 +294,21 @@ func (f *File) start(ctx context.Context, conn *pgx.Conn) error {
 // slots is in the SQL of an invariant about who got a slot.
 var slots = regexp.MustCompile(`(?i)\bslot\b`)
 
-// stream is the file without an end: the n-th client of a load asks what the n-th of the file does, over and over, with values drawn anew each time.
+// stream is the file without an end: the n-th client of a load asks what the n-th of the file does, over and over, with values drawn anew each time. Each
+// draws shared values from the same source, so that they are the same for all who are as far as it.
 // A slot is free in one race, and not in the next, so what is about slots cannot be judged.
 func (f *File) stream(shape race.Shape, invariants []race.Invariant) race.Stream {
 	return race.Stream{
 		Fill: f.start, System: f.system,
 		Invariants: slices.DeleteFunc(slices.Clone(invariants), func(inv race.Invariant) bool { return inv.Outcomes && slots.MatchString(inv.SQL) }),
 		Client: func(n int) func() race.Operation {
-			random := rand.New(rand.NewSource(shape.Seed + int64(n)))
+			random, together := rand.New(rand.NewSource(shape.Seed+int64(n))), rand.New(rand.NewSource(shape.Seed-1))
 			one := f.contending(n + 1).Clients[n]
 			of := slices.IndexFunc(f.Clients, func(c Client) bool { return c.Name == one.Of })
 			var left []race.Operation
 			return func() race.Operation {
 				if len(left) == 0 {
-					in := f.client(of, one.Copy, f.drawValues(random, nil))
+					in := f.client(of, one.Copy, f.drawTogether(together, f.drawValues(random, nil)))
 					left = f.raceClient(n, in, &f.Clients[of]).Operations
 				}
 				next := left[0]

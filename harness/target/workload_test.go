@@ -368,6 +368,49 @@ func TestStream(t *testing.T) {
 	require.Equal(t, "book", kinds[0])
 }
 
+// In a stream, clients that are as far have the same shared values, whatever else they ask for, and others than the time before; the rest is their own.
+func TestStreamShares(t *testing.T) {
+	t.Parallel()
+	w := workload(t, `
+database: {schema: schema.sql}
+application: {command: [node], environment: {U: "{{proxy_url}}", P: "{{port}}"}}
+generators:
+  own: {range: [1, 1000000000]}
+  room: {range: [1, 1000000000], shared: true}
+clients:
+  - {copies: 2, requests: [{path: "/book/{{own}}/{{room}}"}]}
+  - {requests: [{path: "/look/{{own}}/{{room}}"}, {path: "/leave/{{own}}/{{room}}"}]}`)
+	const rounds = 5
+	stream := w.Stream(race.Shape{Clients: 4, Seed: 1})
+	own, rooms := map[string]bool{}, map[string]bool{}
+	var first []string
+	for client, requests := range []int{1, 1, 2, 1} {
+		next := stream.Client(client)
+		var mine []string
+		for range rounds {
+			for n := range requests {
+				var asked struct{ Path string }
+				raw, err := json.Marshal(next().Input)
+				require.NoError(t, err)
+				require.NoError(t, json.Unmarshal(raw, &asked))
+				parts := strings.Split(asked.Path, "/")
+				if n > 0 {
+					require.Equal(t, mine[len(mine)-1], parts[3])
+					continue
+				}
+				own[parts[2]], rooms[parts[3]] = true, true
+				mine = append(mine, parts[3])
+			}
+		}
+		if first == nil {
+			first = mine
+		}
+		require.Equal(t, first, mine, "client %d", client)
+	}
+	require.Len(t, own, 4*rounds)
+	require.Len(t, rooms, rounds)
+}
+
 // Under load, an invariant about slots is left out: they are free in one race, and not in the next. All others stay, and the clients ask the file's
 // application.
 func TestStreamOf(t *testing.T) {

@@ -125,6 +125,8 @@ func (s *service) routes() http.Handler {
 	})
 	mux.HandleFunc("/moved", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/healthz", http.StatusFound) })
 	mux.HandleFunc("/cut", s.cut)
+	mux.HandleFunc("POST /leave", s.leave)
+	mux.HandleFunc("/never", func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	return mux
 }
 
@@ -185,6 +187,21 @@ func (s *service) cut(w http.ResponseWriter, r *http.Request) {
 		buffer.Flush()
 	}
 	conn.Close()
+}
+
+// leave does what a request's body says, and forgets to end the transaction.
+func (s *service) leave(w http.ResponseWriter, r *http.Request) {
+	sql, _ := io.ReadAll(r.Body)
+	ctx := context.WithoutCancel(r.Context())
+	conn, err := s.pool.Acquire(ctx)
+	if err == nil {
+		_, err = conn.Exec(ctx, "begin; "+strings.Trim(string(sql), `"`))
+	}
+	if err != nil {
+		say(w, http.StatusInternalServerError, map[string]any{"error": err.Error()})
+		return
+	}
+	say(w, http.StatusCreated, nil)
 }
 
 func say(w http.ResponseWriter, code int, what any) {
