@@ -242,8 +242,8 @@ func TestNeverAnswered(t *testing.T) {
 		return context.Cause(ctx)
 	}
 	for says, s := range map[string]*service{
-		"nothing happened for 300ms": {most: 2, handle: func(ctx context.Context, _ *pgxpool.Pool, _ *http.Request) error { return never(ctx) }},
-		"not answered within 300ms":  {most: 2, handle: take, reset: never},
+		"rehearsing client A: s: not answered within 300ms": {most: 2, handle: func(ctx context.Context, _ *pgxpool.Pool, _ *http.Request) error { return never(ctx) }},
+		"not answered within 300ms":                         {most: 2, handle: take, reset: never},
 	} {
 		found, err = explorer(t, plain).Explore(t.Context(), behind(s, []string{"/s"}), explore.Config{Hang: 300 * time.Millisecond})
 		require.NoError(t, err)
