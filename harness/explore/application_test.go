@@ -90,6 +90,7 @@ func (i *serving) Reset(ctx context.Context) error {
 	}
 	return i.reset(ctx)
 }
+
 func (i *serving) Close(context.Context) error {
 	i.once.Do(func() {
 		i.web.Close()
@@ -508,7 +509,8 @@ func (s *polling) Start(ctx context.Context, url string) (race.Instance, error) 
 			case <-time.After(time.Millisecond):
 				poll := func(db interface {
 					Exec(context.Context, string, ...any) (pgconn.CommandTag, error)
-				}) error {
+				},
+				) error {
 					_, err := db.Exec(context.Background(), `update jobs set done = true where id = 1`)
 					return err
 				}

@@ -36,16 +36,26 @@ func TestStressIsNotKeptWaiting(t *testing.T) {
 		name, file string
 		want       []string
 	}{
-		{"greeting", `clients: [{copies: 2, requests: [{path: /healthz}, {name: wait, path: /never}]}]`,
-			[]string{"rehearsing client A: wait: not answered within 300ms; try the request while the application runs"}},
-		{"reset", "clients: [{copies: 2, requests: [{path: /healthz}]}]\nreset: {request: {method: POST, path: /never}}",
-			[]string{"resetting the application: POST /never: not answered within 300ms; try the request while the application runs"}},
-		{"rows put back", "clients: [{copies: 2, requests: [{method: POST, path: /leave, json: select from things for key share}]}]\nreset: {sql: \"insert into things values (1, 'x')\"}",
-			[]string{"resetting ", "lock timeout", "is still in a transaction (idle in transaction: begin; select from things for key share); does it forget to end one?"}},
-		{"starting rows", "clients: [{copies: 2, requests: [{method: POST, path: /leave, json: select pg_advisory_lock_shared(1)}]}]\nreset: {sql: select pg_advisory_xact_lock(1)}",
-			[]string{"the SQL of reset: ", "lock timeout", "is still in a transaction (idle in transaction: begin; select pg_advisory_lock_shared(1)); does it forget to end one?"}},
-		{"judging", "clients: [{requests: [{method: POST, path: /leave, json: lock table things}]}, {requests: [{path: /healthz}]}]\nreset: {warm: false}" + invariant,
-			[]string{"invariant one: ", "lock timeout", "is still in a transaction (idle in transaction: begin; lock table things); does it forget to end one?"}},
+		{
+			"greeting", `clients: [{copies: 2, requests: [{path: /healthz}, {name: wait, path: /never}]}]`,
+			[]string{"rehearsing client A: wait: not answered within 300ms; try the request while the application runs"},
+		},
+		{
+			"reset", "clients: [{copies: 2, requests: [{path: /healthz}]}]\nreset: {request: {method: POST, path: /never}}",
+			[]string{"resetting the application: POST /never: not answered within 300ms; try the request while the application runs"},
+		},
+		{
+			"rows put back", "clients: [{copies: 2, requests: [{method: POST, path: /leave, json: select from things for key share}]}]\nreset: {sql: \"insert into things values (1, 'x')\"}",
+			[]string{"resetting ", "lock timeout", "is still in a transaction (idle in transaction: begin; select from things for key share); does it forget to end one?"},
+		},
+		{
+			"starting rows", "clients: [{copies: 2, requests: [{method: POST, path: /leave, json: select pg_advisory_lock_shared(1)}]}]\nreset: {sql: select pg_advisory_xact_lock(1)}",
+			[]string{"the SQL of reset: ", "lock timeout", "is still in a transaction (idle in transaction: begin; select pg_advisory_lock_shared(1)); does it forget to end one?"},
+		},
+		{
+			"judging", "clients: [{requests: [{method: POST, path: /leave, json: lock table things}]}, {requests: [{path: /healthz}]}]\nreset: {warm: false}" + invariant,
+			[]string{"invariant one: ", "lock timeout", "is still in a transaction (idle in transaction: begin; lock table things); does it forget to end one?"},
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
