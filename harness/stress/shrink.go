@@ -14,6 +14,7 @@ const (
 	triesToShrink  = 10  // a simpler input, before it is given up
 	triesToRepeat  = 10  // the smallest input, to say how often it breaks
 	triesToConfirm = 200 // the smallest input, until it breaks once
+	mostTroubled   = 5   // of these in a row, if none can be judged: each may take as long as a round may
 )
 
 // shrink looks for the simplest input that still breaks the invariant, for at most budget, and then repeats it.
@@ -51,18 +52,25 @@ func (a *Arena) shrink(ctx context.Context, w race.Workload, invariant string, f
 	return example, nil
 }
 
-// repeat counts how often an input breaks the invariant of the example again, and records the last time that it did.
+// repeat counts how often an input breaks the invariant of the example again, and records the last time that it did. A round that cannot be judged counts as
+// one that did not.
 func (a *Arena) repeat(ctx context.Context, w race.Workload, input race.Input, example *history.Counterexample, limit time.Duration) error {
 	example.Clients = len(w.Scenario(input).Clients)
 	example.Repeated, example.Reproduced = 0, 0
-	for example.Repeated < triesToRepeat || example.Reproduced == 0 && example.Repeated < triesToConfirm {
-		round, tries, err := a.provoke(ctx, w, input, example.Invariant, limit, 1)
-		if err != nil {
-			return err
+	for troubled := 0; troubled < mostTroubled && (example.Repeated < triesToRepeat || example.Reproduced == 0 && example.Repeated < triesToConfirm); {
+		round, err := a.Play(ctx, w.Scenario(input), limit)
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 		example.Repeated++
-		if tries > 0 {
+		if err != nil {
+			troubled++
+			continue
+		}
+		troubled = 0
+		if broken(round, example.Invariant) {
 			example.Reproduced++
+			round.Number, round.Input = 1, input.JSON()
 			example.Round = round
 		}
 	}

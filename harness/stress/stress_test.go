@@ -228,6 +228,35 @@ func TestAViolationThatDoesNotRepeatIsUnknown(t *testing.T) {
 	require.Zero(t, cell.Counterexamples[0].Reproduced)
 }
 
+// Where no round can be judged any more, it is not waited for two hundred of them.
+func TestAViolationThatIsFollowedByTroubleIsUnknown(t *testing.T) {
+	t.Parallel()
+	plays := 0
+	w := race.Fixed("luck", func() race.Scenario {
+		plays++
+		s := one(func(ctx context.Context, conn *pgx.Conn) race.Answer {
+			_, err := conn.Exec(ctx, `insert into slots (slot, owner) values (1, 'A'), (1, 'B')`)
+			return race.Answer{Err: err}
+		})
+		start := s.Start
+		s.Start = func(ctx context.Context, conn *pgx.Conn) error {
+			if plays > 2 { // the first asks what the scenario is like
+				return errors.New("oh no")
+			}
+			if start == nil {
+				return nil
+			}
+			return start(ctx, conn)
+		}
+		return s
+	})
+	cell, err := setup(t).Cell(t.Context(), w, 0, stress.Config{Seed: 1})
+	require.NoError(t, err)
+	require.Equal(t, history.Unknown, cell.Verdict)
+	require.Zero(t, cell.Counterexamples[0].Reproduced)
+	require.Less(t, cell.Counterexamples[0].Repeated, 10)
+}
+
 func TestPlayShowsOutcomesToInvariants(t *testing.T) {
 	t.Parallel()
 	arena := setup(t)
