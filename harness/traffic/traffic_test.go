@@ -235,11 +235,11 @@ func TestQueue(t *testing.T) {
 		refused    bool
 	}{
 		"without lock_timeout":      {[]string{statement}, 300 * time.Millisecond, []string{traffic.LockQueue}, false},
-		"with lock_timeout":         {[]string{`set lock_timeout = '100ms'`, statement}, time.Minute, nil, true},
-		"with statement_timeout":    {[]string{`set statement_timeout = '100ms'`, statement}, time.Minute, nil, true},
+		"with lock_timeout":         {[]string{`set lock_timeout = '500ms'`, statement}, time.Minute, nil, true},
+		"with statement_timeout":    {[]string{`set statement_timeout = '500ms'`, statement}, time.Minute, nil, true},
 		"lock_timeout but too long": {[]string{`set lock_timeout = '1min'`, statement}, 300 * time.Millisecond, []string{traffic.LockQueue}, false},
 		"leaves something behind": {
-			[]string{`set lock_timeout = '100ms'`, `create table made ()`, statement}, time.Minute, []string{traffic.CannotBeRepeated}, true,
+			[]string{`set lock_timeout = '500ms'`, `create table made ()`, statement}, time.Minute, []string{traffic.CannotBeRepeated}, true,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
