@@ -136,6 +136,7 @@ func TestExplore(t *testing.T) {
 		require.Equal(t, history.Unknown, again.Verdict, "too few orders were looked at to say so")
 	})
 	t.Run("gone from an application, by a migration", func(t *testing.T) {
+		servertest.Slow(t)
 		recorded := passOn(t, run)
 		recorded.Target = "target.yaml"
 		fixed := config
@@ -190,6 +191,7 @@ func TestExplore(t *testing.T) {
 		}
 	})
 	t.Run("saved", func(t *testing.T) {
+		servertest.Slow(t)
 		again, err := harness.Run(t.Context(), harness.Config{
 			Server: config.Server, Stages: stages(with), Workloads: config.Workloads, Seed: 3, Rounds: 1, Saved: []history.Run{passOn(t, run)},
 		})

@@ -223,6 +223,7 @@ func poison(v reflect.Value, s string) {
 }
 
 func TestNothingOfARunIsMarkup(t *testing.T) {
+	servertest.Slow(t)
 	const attack = `</script></style></title><script>alert(1)</script>"'&<img src=x onerror=alert(1)>`
 	for name, run := range pages() {
 		run, err := history.Decode(strings.NewReader(render(t, reports.JSON, run))) // a copy

@@ -279,6 +279,7 @@ func marks(random *rand.Rand, v reflect.Value, field string, m *marked) {
 }
 
 func TestNoMarkedValueIsLeft(t *testing.T) {
+	servertest.Slow(t)
 	random := rand.New(rand.NewPCG(7, 8))
 	kinds := []history.Kind{
 		history.KindRun, history.KindExplore, history.KindReplay, history.KindCheck, history.KindRepair, history.KindGate, history.KindLoad,

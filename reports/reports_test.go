@@ -82,6 +82,7 @@ func onlyText(s string) bool {
 
 // Nothing in a run may reach a terminal, a page or a job's log as anything but text.
 func TestContentStaysContent(t *testing.T) {
+	servertest.Slow(t)
 	sgr := regexp.MustCompile(`\x1b\[[0-9;]*m`)
 	for name, run := range samples() {
 		for suffix, r := range renderers() {

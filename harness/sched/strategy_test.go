@@ -40,6 +40,7 @@ func together(t *testing.T, p program, config sched.Config, workers int) ([]stri
 }
 
 func TestWorkersDoNotChangeTheResult(t *testing.T) {
+	servertest.Slow(t)
 	t.Parallel()
 	programs := []program{checkThenInsert(3)}
 	seeds := int64(3)

@@ -104,6 +104,7 @@ func operations(s race.Scenario) (all [][]any) {
 
 // Shrinking ends, and never leaves fewer than two clients, a client with nothing to do, or a request without what it needs of an earlier one.
 func TestShrinks(t *testing.T) {
+	servertest.Slow(t)
 	t.Parallel()
 	w := workload(t, drawn)
 	parameters := gopter.DefaultTestParameters()
@@ -151,6 +152,7 @@ func TestShrinks(t *testing.T) {
 
 // Values are within their bounds, near their boundaries often, and clients are often about the same thing.
 func TestDraws(t *testing.T) {
+	servertest.Slow(t)
 	t.Parallel()
 	w := workload(t, drawn)
 	from := time.Date(2026, 1, 5, 1, 0, 0, 0, time.UTC)

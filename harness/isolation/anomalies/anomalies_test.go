@@ -38,6 +38,7 @@ func matrix(t *testing.T, strategy sched.Strategy) history.Run {
 // Of every order of their steps, those anomalies are found that PostgreSQL permits, and the others are proven absent. The orders that are left out for
 // being like another lose none, and nothing of what transactions are told.
 func TestMatrix(t *testing.T) {
+	servertest.Slow(t)
 	reduced := matrix(t, sched.Reduced)
 	all := reduced
 	if servertest.Thorough() {
