@@ -99,8 +99,7 @@ func (a *Application) Greet(ctx context.Context, client string, op race.Operatio
 
 // Blocked adds to the error of a connection of ours that waited for a lock in vain which session of the application has it, as far as can be told.
 func Blocked(ctx context.Context, conn *pgx.Conn, err error) error {
-	var refused *pgconn.PgError
-	if !errors.As(err, &refused) || refused.Code != "55P03" { // lock_not_available
+	if !Locked(err) {
 		return err
 	}
 	var state, last string
@@ -111,6 +110,12 @@ func Blocked(ctx context.Context, conn *pgx.Conn, err error) error {
 		return fmt.Errorf("%w: whoever had the lock has ended its transaction by now; try again", err)
 	}
 	return fmt.Errorf("%w: a session of the application is still in a transaction (%s: %s); does it forget to end one?", err, state, last)
+}
+
+// Locked reports whether a lock was waited for in vain: 55P03, lock_not_available.
+func Locked(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "55P03"
 }
 
 // ErrUnanswered is wrapped by the errors of Reset and Greet if no answer came in time.
@@ -157,7 +162,7 @@ func (a *Arena) Greet(ctx context.Context, s race.Scenario, limit time.Duration)
 	if s.System == nil {
 		return nil
 	}
-	if h := Habits(s.System); h.Cold && h.Listen == "" {
+	if s.System.Habits().Anew() {
 		_, err := a.Host(ctx, race.Scenario{})
 		return err
 	}

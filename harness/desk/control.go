@@ -62,7 +62,7 @@ func (c *control) close() error {
 // isolation returns the level that transactions have by default.
 func (c *control) isolation(ctx context.Context) (level wire.Level, err error) {
 	err = c.do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		return conn.QueryRow(ctx, `select replace(current_setting('default_transaction_isolation'), 'uncommitted', 'committed')`).Scan(&level)
+		return conn.QueryRow(ctx, wire.DefaultLevel).Scan(&level)
 	})
 	return level, err
 }

@@ -24,7 +24,7 @@ type application struct {
 // host sees to it that the system of the scenario is running on the database of the stage, and no other; where runs begin with a fresh process, one that
 // has been in none.
 func (st *stage) host(ctx context.Context, s race.Scenario) error {
-	if a := st.application; a != nil && a.System == s.System && (!a.played || !a.Habits.Cold || a.Habits.Listen != "") {
+	if a := st.application; a != nil && a.System == s.System && (!a.played || !a.Habits.Anew()) {
 		return nil
 	}
 	if err := st.unhost(ctx); err != nil || s.System == nil {

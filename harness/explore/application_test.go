@@ -192,7 +192,8 @@ func TestApplication(t *testing.T) {
 // Where the pool has one connection, clients take turns, and there is nothing to find.
 func TestApplicationWithOneConnection(t *testing.T) {
 	s := &service{most: 1, handle: take, settle: 50 * time.Millisecond}
-	found, err := explorer(t, plain).Explore(t.Context(), behind(s, []string{"/s"}, []string{"/s"}), explore.Config{})
+	const hang = 150 * time.Millisecond // less than the patience of the second search: who thinks does not hang
+	found, err := explorer(t, plain).Explore(t.Context(), behind(s, []string{"/s"}, []string{"/s"}), explore.Config{Hang: hang})
 	require.NoError(t, err)
 	require.NoError(t, found.Err)
 	require.True(t, found.Complete)

@@ -41,8 +41,8 @@ var (
 	// the application's.
 	harmless = regexp.MustCompile(`(?i)^(all|and|any|as|array|between|by|case|distinct|else|exists|filter|from|group|having|in|join|lateral|like|limit|not|on|operator|or|over|` +
 		`select|some|then|union|using|values|when|where|char|numeric|varchar|varying|` +
-		`array_(agg|length|position|remove|to_string|upper|lower)|bool_(and|or)|cast|coalesce|col_description|concat|concat_ws|count|current_(database|schemas?|setting|user)|` +
-		`extract|format|format_type|generate_(series|subscripts)|greatest|has_\w+_privilege|information_schema|json_(agg|build_object|object_agg)|jsonb_(agg|build_object|object_agg)|` +
+		`_pg_\w+|array_(agg|length|position|remove|to_string|upper|lower)|bool_(and|or)|cast|coalesce|col_description|concat|concat_ws|count|current_(database|schemas?|setting|user)|` +
+		`extract|format|format_type|generate_(series|subscripts)|greatest|has_\w+_privilege|json_(agg|build_object|object_agg)|jsonb_(agg|build_object|object_agg)|` +
 		`least|left|length|lower|max|min|nullif|obj_description|oidvectortypes|position|quote_(ident|literal)|regexp_(match|matches|replace|split_to_array)|replace|right|row|` +
 		`row_number|row_to_json|shobj_description|split_part|starts_with|string_agg|string_to_array|substr|substring|sum|to_json|to_reg\w+|trim|unnest|upper|version)$`)
 	isName = regexp.MustCompile(`^["\pL_]`)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/interlock-pg/interlock/harness/arena"
 	"github.com/interlock-pg/interlock/harness/history"
 	"github.com/interlock-pg/interlock/harness/race"
 	"github.com/interlock-pg/interlock/harness/sched"
@@ -23,7 +24,7 @@ func (r *run) look(ctx context.Context, event sched.Event) error {
 	var err error
 	r.invariants = slices.DeleteFunc(r.invariants, func(inv race.Invariant) bool {
 		rows, failed := inv.Offending(ctx, r.arena.Watcher)
-		if isLocked(failed) {
+		if arena.Locked(failed) {
 			r.owed = true
 			return false
 		}

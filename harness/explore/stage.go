@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/interlock-pg/interlock/harness/arena"
 	"github.com/interlock-pg/interlock/harness/race"
@@ -79,7 +78,7 @@ func (st *stage) open(ctx context.Context) error {
 	}
 	st.arena, st.altered = a, false
 	config := wire.Config{Split: true, Hide: wire.HideLog, Keep: keptRows, Hold: func(wire.Step) bool { return st.holds.Load() }}
-	err = a.Control.QueryRow(ctx, `select replace(current_setting('default_transaction_isolation'), 'uncommitted', 'committed')`).Scan(&config.Isolation)
+	err = a.Control.QueryRow(ctx, wire.DefaultLevel).Scan(&config.Isolation)
 	st.gate = wire.New(config)
 	if err != nil {
 		return errors.Join(fmt.Errorf("reading default_transaction_isolation: %w", err), st.Close(context.WithoutCancel(ctx)))
@@ -115,12 +114,6 @@ func (st *stage) prepare(ctx context.Context, s race.Scenario) error {
 		return err
 	}
 	return st.arena.Start(ctx, s)
-}
-
-// isLocked: 55P03, lock_not_available.
-func isLocked(err error) bool {
-	var pg *pgconn.PgError
-	return errors.As(err, &pg) && pg.Code == "55P03"
 }
 
 // configure makes a connection one that can be led step by step.

@@ -48,14 +48,17 @@ type Habits struct {
 	// queries at the same time, and pools and caches are filled. Nil: there are none, and it is taken not to.
 	Rehearsal func() []Client
 
-	// Cold: rounds begin with empty pools and caches, so one that is started is started anew for each that runs free. Otherwise, the rehearsal is made before
-	// the first.
+	// Cold: rounds begin with empty pools and caches, so one that is started is started anew for each, see [Habits.Anew]. Otherwise, the rehearsal is made
+	// before the first.
 	Cold bool
 
 	// Background is what becomes of statements that are no client's. The first that matches counts; then pings and reads of the system's catalog
 	// outside a transaction, which pass.
 	Background []Background
 }
+
+// Anew reports whether the application is ended and started for each round: it is to be cold, and it is ours to start.
+func (h Habits) Anew() bool { return h.Cold && h.Listen == "" }
 
 // Background is a rule for statements that are no client's.
 type Background struct {

@@ -18,6 +18,9 @@ const (
 	Serializable   Level = "serializable"
 )
 
+// DefaultLevel is the query for the level that transactions of a session have by default.
+const DefaultLevel = `select replace(current_setting('default_transaction_isolation'), 'uncommitted', 'committed')`
+
 // levelIn returns the level that is named in s, which is in lower case. What it does not know it takes for Serializable.
 func levelIn(s string) Level {
 	switch {

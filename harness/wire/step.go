@@ -133,8 +133,8 @@ type Config struct {
 	// Closed: for the drivers that run at full speed.
 	Split bool
 
-	// Isolation is the default_transaction_isolation that sessions begin with, as far as it is not in their startup packet. Empty: ReadCommitted.
-	// From then on, the gate follows what clients set.
+	// Isolation is the default_transaction_isolation that sessions begin with, as [DefaultLevel] asks for it, as far as it is not in their startup
+	// packet. Empty: ReadCommitted. From then on, the gate follows what clients set.
 	Isolation Level
 
 	// Keep is how many rows of a step its Result has, for people to see; 0: none. Rows are not kept from the client for it.

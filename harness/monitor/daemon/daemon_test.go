@@ -349,11 +349,7 @@ func TestReadOnlyMeanwhile(t *testing.T) {
 	conn, err := pgx.ConnectConfig(t.Context(), config)
 	require.NoError(t, err)
 	defer conn.Close(t.Context())
-	run := func(sql string) {
-		t.Helper()
-		_, err := conn.Exec(t.Context(), sql, pgx.QueryExecModeSimpleProtocol)
-		require.NoError(t, err)
-	}
+	run := on(t, conn)
 	name := pgx.Identifier{db.Name}.Sanitize()
 	run(`alter database ` + name + ` set default_transaction_read_only = on`)
 	run(`select pg_terminate_backend(pid) from pg_stat_activity where application_name in ('interlock notify', 'interlock serve') and datname = current_database()`)
@@ -436,6 +432,15 @@ func TestNobodyCanBeTold(t *testing.T) {
 	ready("1")
 }
 
+// on returns what executes SQL on a connection.
+func on(t *testing.T, conn *pgx.Conn) (run func(sql string)) {
+	return func(sql string) {
+		t.Helper()
+		_, err := conn.Exec(t.Context(), sql, pgx.QueryExecModeSimpleProtocol)
+		require.NoError(t, err)
+	}
+}
+
 // What breaks and heals before there is an outbox, or while it keeps us waiting, is told once there is.
 func TestNothingIsMissed(t *testing.T) {
 	db, r := database(t), receive(t)
@@ -445,11 +450,7 @@ func TestNothingIsMissed(t *testing.T) {
 	conn, err := db.Connect(t.Context(), "test")
 	require.NoError(t, err)
 	defer conn.Close(t.Context())
-	run := func(sql string) {
-		t.Helper()
-		_, err := conn.Exec(t.Context(), sql, pgx.QueryExecModeSimpleProtocol)
-		require.NoError(t, err)
-	}
+	run := on(t, conn)
 	path := filepath.Join(t.TempDir(), "outbox.json")
 	other, err := notify.OpenFile(t.Context(), path)
 	require.NoError(t, err)

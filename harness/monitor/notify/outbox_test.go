@@ -482,25 +482,31 @@ func TestTakeBack(t *testing.T) {
 	}
 }
 
+// roleOn makes a role with no rights on a database, and returns it with what executes SQL there as its owner.
+func roleOn(t *testing.T, db *server.Database) (role string, run func(sql string), conn *pgx.Conn) {
+	t.Helper()
+	conn, err := db.Connect(t.Context(), "control")
+	require.NoError(t, err)
+	role = "notify_" + db.Name
+	run = func(sql string) {
+		t.Helper()
+		_, err := conn.Exec(context.Background(), sql, pgx.QueryExecModeSimpleProtocol)
+		require.NoError(t, err, sql)
+	}
+	run(`create role ` + role + ` login`)
+	t.Cleanup(func() {
+		run(`drop owned by ` + role + `; drop role ` + role)
+		require.NoError(t, conn.Close(context.Background()))
+	})
+	return role, run, conn
+}
+
 // TestNoRight has a role that may not create anything, and one that may not even see the tables that there are.
 func TestNoRight(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	db := servertest.Database(t, "")
-	conn, err := db.Connect(ctx, "control")
-	require.NoError(t, err)
-	role := "notify_" + db.Name
-	run := func(sql string) {
-		t.Helper()
-		_, err := conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
-		require.NoError(t, err, sql)
-	}
-	run(`create role ` + role + ` login`)
-	defer func() {
-		_, err := conn.Exec(context.Background(), `drop owned by `+role+`; drop role `+role, pgx.QueryExecModeSimpleProtocol)
-		require.NoError(t, err)
-		require.NoError(t, conn.Close(context.Background()))
-	}()
+	role, run, conn := roleOn(t, db)
 	config := db.Config("notify")
 	config.User = role
 	file := filepath.Join(t.TempDir(), "x")
@@ -547,22 +553,10 @@ func TestNoRightAnyMore(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	db := servertest.Database(t, "")
-	conn, err := db.Connect(ctx, "control")
-	require.NoError(t, err)
-	role := "notify_" + db.Name
-	run := func(sql string) {
-		t.Helper()
-		_, err := conn.Exec(context.Background(), sql, pgx.QueryExecModeSimpleProtocol)
-		require.NoError(t, err, sql)
-	}
+	role, run, _ := roleOn(t, db)
 	table, err := OpenTable(ctx, db.Config("owner"), true)
 	require.NoError(t, err)
 	require.NoError(t, table.Close())
-	run(`create role ` + role + ` login`)
-	defer func() {
-		run(`drop owned by ` + role + `; drop role ` + role)
-		require.NoError(t, conn.Close(context.Background()))
-	}()
 	may := func() {
 		run(`grant usage on schema interlock to ` + role + `; grant select, insert, update, delete on all tables in schema interlock to ` + role)
 	}
@@ -592,16 +586,8 @@ func TestNoRightAnyMore(t *testing.T) {
 func TestSchemaOfOurOwn(t *testing.T) {
 	t.Parallel()
 	db := servertest.Database(t, "")
-	conn, err := db.Connect(t.Context(), "control")
-	require.NoError(t, err)
-	role := "notify_" + db.Name
-	_, err = conn.Exec(t.Context(), `create role `+role+` login; create schema interlock authorization `+role, pgx.QueryExecModeSimpleProtocol)
-	require.NoError(t, err)
-	defer func() {
-		_, err := conn.Exec(context.Background(), `drop owned by `+role+`; drop role `+role, pgx.QueryExecModeSimpleProtocol)
-		require.NoError(t, err)
-		require.NoError(t, conn.Close(context.Background()))
-	}()
+	role, run, _ := roleOn(t, db)
+	run(`create schema interlock authorization ` + role)
 	config := db.Config("notify")
 	config.User = role
 	outbox := place{Store: Store{Database: config, Create: true}}.open(t)
