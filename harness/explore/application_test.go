@@ -460,7 +460,7 @@ func TestBackground(t *testing.T) {
 	}
 }
 
-// However much comes of the background, a client that the application does not answer is noticed.
+// While statements of the background come all the time, a client that the application does not answer is noticed.
 func TestBackgroundWhileNobodyAnswers(t *testing.T) {
 	asked := atomic.Int64{}
 	once := func(ctx context.Context, pool *pgxpool.Pool, r *http.Request) error {

@@ -77,12 +77,9 @@ func (r *run) calmed(ctx context.Context) error {
 			return r.surprise
 		case r.ended():
 			return r.application.Lost(ctx)
-		}
-		r.pass(background)
-		late := !time.Now().Before(due) // however much comes of the background
-		switch {
-		case len(background) > 0 && !late:
-		case err == nil && len(background) == 0, now == posture && rests():
+		case len(background) > 0:
+			r.pass(background)
+		case err == nil, now == posture && rests():
 			r.arrange()
 			return nil
 		case now == posture:
@@ -90,7 +87,7 @@ func (r *run) calmed(ctx context.Context) error {
 				return err
 			}
 		}
-		if now != posture || late {
+		if now != posture || err != nil {
 			posture, due = now, limit()
 		}
 	}
@@ -205,16 +202,13 @@ func (r *run) linger(ctx context.Context) error {
 			background = r.assign()
 			return len(background) > 0 || len(r.owners.pending) > 0
 		})
-		if err == nil {
-			err = context.Cause(short) // however much comes of the background
-		}
-		r.pass(background)
 		switch {
 		case errors.Is(err, errThinks):
 			return nil
 		case err != nil:
 			return err
 		}
+		r.pass(background)
 		for s := range r.owners.pending {
 			return fmt.Errorf("after its answer the application went on, and among other clients' statements it could not be told whose this is: %s; name it as "+
 				"background in the target file, or have the application put what the request's traceparent header says into a comment of its SQL",
